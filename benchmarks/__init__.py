@@ -1,0 +1,1 @@
+"""Side by side with peers, and a second pipeline over public data."""

@@ -1,0 +1,1 @@
+"""The top floor: runs DVC's graph by Prefect, and holds the ``pricecut`` command."""

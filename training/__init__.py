@@ -1,0 +1,1 @@
+"""Training set to teacher, to students, to the cheapest compressed model that passes."""
