@@ -26,7 +26,19 @@ class DataError(PricecutError):
 
 
 class FunctionError(PricecutError):
-    """A labeling function raised or returned a value outside its labels."""
+    """A labeling function raised or returned a value outside its labels.
+
+    Parameters
+    ----------
+    message : str
+        What happened, what was expected.
+    function : str or None
+        The function's name, so that whoever knows its file can say the line.
+    """
+
+    def __init__(self, message: str, function: str | None = None) -> None:
+        super().__init__(message)
+        self.function = function
 
 
 class CheckpointError(PricecutError):

@@ -34,7 +34,7 @@ def read_parameters(section: str, model: type[Section], path: Path = PARAMETERS_
 
     Returns
     -------
-    Parameters
+    Section
         The section, typed.
 
     Raises

@@ -6,15 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ledger.errors import PricecutError
-from ledger.meter import Usage, metered, write_usage
+from ledger.meter import metered, write_usage
 from ledger.places import Places
 
 logger = logging.getLogger(__name__)
 
-Work = Callable[[Places, Usage], None]
+Work = Callable[..., None]
 
 
-def run_stage(stage: str, work: Work) -> None:
+def run_stage(stage: str, work: Work, *arguments: str) -> None:
     """Run one stage for the app named on the command line, and exit.
 
     Parameters
@@ -22,7 +22,9 @@ def run_stage(stage: str, work: Work) -> None:
     stage : str
         The stage's name in ``dvc.yaml``.
     work : callable
-        Takes the app's places and the usage to which it may add figures.
+        Takes the app's places, the usage to which it may add figures, and the further arguments.
+    *arguments : str
+        The names of what the command line holds after the app.
 
     Notes
     -----
@@ -30,13 +32,14 @@ def run_stage(stage: str, work: Work) -> None:
     Any other exception is a defect of pricecut and keeps its traceback.
     """
     logging.basicConfig(level=logging.INFO, format=f"{stage}: %(message)s", stream=sys.stderr)
-    if len(sys.argv) != 2:
-        sys.stderr.write(f"usage: python -m {sys.argv[0]} APP\n")
+    expected = ("APP", *arguments)
+    if len(sys.argv) != 1 + len(expected):
+        sys.stderr.write(f"{stage}: expected the arguments {' '.join(expected)}, got {sys.argv[1:]}\n")
         sys.exit(2)
     places = Places(sys.argv[1], Path())
     try:
         with metered(stage) as usage:
-            work(places, usage)
+            work(places, usage, *sys.argv[2:])
     except PricecutError as error:
         sys.stderr.write(f"{stage} {places.app}: {error}\n")
         sys.exit(error.exit_code)

@@ -1,0 +1,211 @@
+"""Labeling functions: Snorkel's row functions as they are, and declared ones that compile to one Polars plan.
+
+A declared function is data (a pattern, a list of words, an expression), so it runs over a whole column in Rust;
+it still is a Snorkel ``LabelingFunction`` and may be called on one row.
+"""
+
+import importlib.util
+import re
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import polars as pl
+from snorkel.labeling import LabelingFunction
+
+from ledger.errors import FunctionError
+
+ABSTAIN = -1
+FUNCTIONS_FILE = "functions.py"
+
+
+class DeclaredFunction(LabelingFunction):
+    """A labeling function that is declared, not coded.
+
+    Parameters
+    ----------
+    name : str
+        Unique in its app.
+    kind : str
+        ``keyword``, ``regex``, ``expression`` or ``column``.
+    labels : tuple of str
+        The label names it may vote for.
+    expression : pl.Expr
+        Gives the vote's label name, or null to abstain, for every row of a table.
+    source : str
+        What it says, as text: the fingerprint of its column in the vote cache.
+    """
+
+    def __init__(self, name: str, kind: str, labels: tuple[str, ...], expression: pl.Expr, source: str) -> None:
+        super().__init__(name, self._vote_on_row)
+        self.kind = kind
+        self.labels = labels
+        self.expression = expression
+        self.source = source
+        self.numbers: Mapping[str, int] = {}
+
+    def bind(self, app_labels: Sequence[str]) -> "DeclaredFunction":
+        """Learn the number of each label; raise a FunctionError for a name that the app does not have."""
+        for label in self.labels:
+            if label not in app_labels:
+                raise FunctionError(
+                    f"function '{self.name}': votes for '{label}'; expected one of the app's labels: {', '.join(app_labels)}"
+                )
+        self.numbers = {label: app_labels.index(label) for label in self.labels}
+        return self
+
+    def _vote_on_row(self, x: Any) -> int:
+        """Vote on one row (a namespace, a pandas Series), as Snorkel calls a function."""
+        row = x if isinstance(x, Mapping) else (x.to_dict() if hasattr(x, "to_dict") else vars(x))
+        value = pl.DataFrame([dict(row)]).select(self.expression.alias("vote"))["vote"][0]
+        return ABSTAIN if value is None else self.numbers[value]
+
+
+def keyword(name: str, label: str, words: Sequence[str], field: str = "text") -> DeclaredFunction:
+    """Vote where one of the words or phrases stands in the text, whole and in any case.
+
+    Parameters
+    ----------
+    name : str
+        The function's name.
+    label : str
+        What it votes for.
+    words : sequence of str
+        Words or phrases; any white space in a phrase matches any in the text.
+    field : str
+        The column to look in.
+
+    Examples
+    --------
+    >>> keyword("asks_refund", "billing", ["refund", "money back"])
+    LabelingFunction asks_refund, Preprocessors: []
+    """
+    if isinstance(words, str) or not words:
+        raise FunctionError(f"function '{name}': expected a list of words, got {words!r}")
+    phrases = [r"\s+".join(re.escape(part) for part in word.split()) for word in words]
+    # (?:^|\W) rather than \b, so that a phrase may begin or end with a sign such as # or $.
+    pattern = rf"(?i)(?:^|\W)(?:{'|'.join(phrases)})(?:\W|$)"
+    return _matches(name, "keyword", label, pattern, field, f"keyword {label} {field} {sorted(words)}")
+
+
+def regex(name: str, label: str, pattern: str, field: str = "text") -> DeclaredFunction:
+    """Vote where a regular expression matches somewhere in the text, in any case.
+
+    The engine is Rust's: linear in time, without look-around and back-references.
+
+    Raises
+    ------
+    FunctionError
+        If the pattern is not one.
+    """
+    return _matches(name, "regex", label, f"(?i){pattern}", field, f"regex {label} {field} {pattern}")
+
+
+def expression(name: str, label: str, condition: pl.Expr) -> DeclaredFunction:
+    """Vote where a Polars condition over the row's columns holds.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> expression("short", "HAM", pl.col("text").str.len_chars() < 20)
+    LabelingFunction short, Preprocessors: []
+    """
+    vote = pl.when(condition).then(pl.lit(label))
+    return DeclaredFunction(
+        name, "expression", (label,), vote, f"expression {label} {condition.meta.serialize(format='json')}"
+    )
+
+
+def column(name: str, field: str, votes: Mapping[str, str]) -> DeclaredFunction:
+    """Vote by a column that says something about the label: an annotator, a queue, another model's output.
+
+    Parameters
+    ----------
+    name : str
+        The function's name.
+    field : str
+        One of the app's fields.
+    votes : mapping of str to str
+        The column's value to the label; it abstains on any other value.
+    """
+    vote = pl.col(field).replace_strict(dict(votes), default=None, return_dtype=pl.String)
+    labels = tuple(dict.fromkeys(votes.values()))
+    return DeclaredFunction(name, "column", labels, vote, f"column {field} {sorted(votes.items())}")
+
+
+def _matches(name: str, kind: str, label: str, pattern: str, field: str, source: str) -> DeclaredFunction:
+    try:
+        pl.Series(["a text"]).str.contains(pattern)
+    except pl.exceptions.ComputeError as error:
+        reason = " ".join(str(error).split())
+        raise FunctionError(f"function '{name}': expected a regular expression of Rust's engine: {reason}") from None
+    return DeclaredFunction(
+        name, kind, (label,), pl.when(pl.col(field).str.contains(pattern)).then(pl.lit(label)), source
+    )
+
+
+def load_functions(app_folder: Path, labels: Sequence[str]) -> list[LabelingFunction]:
+    """Load an app's labeling functions: the list ``FUNCTIONS`` of its ``functions.py``.
+
+    Raises
+    ------
+    FunctionError
+        If the file is missing, does not run, or its list is not one of functions with different names;
+        the message names file and line.
+    """
+    path = app_folder / FUNCTIONS_FILE
+    if not path.exists():
+        raise FunctionError(f"{path}: not found; expected the app's labeling functions there, in a list FUNCTIONS")
+    module = _run(path)
+    functions = getattr(module, "FUNCTIONS", None)
+    if not isinstance(functions, list | tuple) or not functions:
+        raise FunctionError(f"{path}: expected a list FUNCTIONS of labeling functions, got {functions!r}")
+    seen: set[str] = set()
+    for position, function in enumerate(functions, start=1):
+        if not isinstance(function, LabelingFunction):
+            raise FunctionError(
+                f"{path}: FUNCTIONS[{position - 1}] is {function!r}; expected keyword(...), regex(...), expression(...), "
+                "column(...) or a function under @labeling_function()"
+            )
+        if function.name in seen:
+            raise FunctionError(f"{path}: two functions are called '{function.name}'; give each a name of its own")
+        seen.add(function.name)
+        if isinstance(function, DeclaredFunction):
+            try:
+                function.bind(labels)
+            except FunctionError as error:
+                raise FunctionError(f"{path}:{line_of_function(path, function.name)}: {error}") from None
+    return list(functions)
+
+
+def line_of_function(path: Path, name: str) -> int:
+    """Find the line of a functions file where a function's name first stands, from 1."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    named = re.compile(rf"""def {re.escape(name)}\b|["']{re.escape(name)}["']""")
+    return next((number for number, line in enumerate(lines, start=1) if named.search(line)), 1)
+
+
+def _run(path: Path) -> ModuleType:
+    name = f"labeling.apps.{path.parent.name}.functions"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise FunctionError(f"{path}: expected a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except FunctionError as error:
+        raise FunctionError(f"{path}:{_line_in(path, error)}: {error}") from None
+    except Exception as error:
+        line = error.lineno if isinstance(error, SyntaxError) else _line_in(path, error)
+        raise FunctionError(f"{path}:{line}: does not run: {type(error).__name__}: {error}") from None
+    return module
+
+
+def _line_in(path: Path, error: BaseException) -> int:
+    """Find the last line of the file in an error's traceback."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) == path]
+    return frames[-1].lineno or 1 if frames else 1
