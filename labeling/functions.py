@@ -60,7 +60,10 @@ class DeclaredFunction(LabelingFunction):
     def _vote_on_row(self, x: Any) -> int:
         """Vote on one row (a namespace, a pandas Series), as Snorkel calls a function."""
         row = x if isinstance(x, Mapping) else (x.to_dict() if hasattr(x, "to_dict") else vars(x))
-        value = pl.DataFrame([dict(row)]).select(self.expression.alias("vote"))["vote"][0]
+        # pandas writes a missing value as NaN, which differs from itself; a column of nothing but nulls has no type.
+        known = {name: None if isinstance(value, float) and value != value else value for name, value in row.items()}
+        table = pl.DataFrame([known]).with_columns(pl.col(pl.Null).cast(pl.String))
+        value = table.select(self.expression.alias("vote"))["vote"][0]
         return ABSTAIN if value is None else self.numbers[value]
 
 
