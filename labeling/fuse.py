@@ -163,8 +163,11 @@ def fuse(
 
 
 def settle(members: list[Record], app: App, reliability: dict[str, float], split: str) -> Record:
-    """Make one message of its records: the text of the most reliable source, each field by its claims."""
-    best = min(members, key=lambda r: (-reliability[r["source"]], -len(r["text"]), r["record"]))
+    """Make one message of its records: the text of the most reliable source, each field by its claims.
+
+    Where the records were published in several splits, the text is one of the split that the message is in.
+    """
+    best = min(members, key=lambda r: (r["split"] != split, -reliability[r["source"]], -len(r["text"]), r["record"]))
     return {
         "row_id": best["record"],
         "text": best["text"],
