@@ -1,0 +1,57 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ledger.errors import CheckpointError
+from training.elastic_classifier import build
+from training.inference import predict_logits
+from training.teacher import (
+    hidden_states,
+    load_backbone,
+    plain_shape,
+    plain_weights,
+    split_teacher,
+    upper_inputs,
+    upper_logits,
+)
+
+SEQUENCES = [np.array([2, 5, 9, 3], np.int32), np.array([2, 7, 3], np.int32), np.array([2, 5, 6, 7, 8, 3], np.int32)]
+
+
+@pytest.fixture(scope="module")
+def backbone(checkpoint: Path):
+    return load_backbone(checkpoint)
+
+
+@pytest.mark.parametrize("trainable_layers", [0, 1, 2, 9])
+def test_the_plain_network_is_the_same_function(backbone, trainable_layers: int, tmp_path: Path):
+    teacher = split_teacher(backbone, 2, trainable_layers, 0.1)
+    logits = upper_logits(teacher, hidden_states(teacher, SEQUENCES, tmp_path / "states.npy"))
+    plain = build(plain_shape(teacher), plain_weights(teacher))
+    np.testing.assert_allclose(predict_logits(plain, SEQUENCES), logits, rtol=1e-4, atol=1e-5)
+
+
+def test_only_the_upper_part_learns(backbone, tmp_path: Path):
+    teacher = split_teacher(backbone, 2, 1, 0.1)
+    before = plain_weights(teacher)
+    states = hidden_states(teacher, SEQUENCES, tmp_path / "states.npy")
+    teacher.upper.compile(optimizer="adam", loss="mse")
+    teacher.upper.train_on_batch(upper_inputs(states), np.eye(2, dtype=np.float32)[[0, 1, 0]])
+    after = plain_weights(teacher)
+    changed = {name.split("/")[0] for name in before if not np.array_equal(before[name], after[name])}
+    assert changed == {"block_1", "head"}
+
+
+def test_states_are_those_of_each_text_alone(backbone, tmp_path: Path):
+    teacher = split_teacher(backbone, 2, 1, 0.1)
+    together = hidden_states(teacher, SEQUENCES, tmp_path / "all.npy")
+    alone = hidden_states(teacher, SEQUENCES[1:2], tmp_path / "one.npy")
+    assert [state.shape for state in together] == [(4, 32), (3, 32), (6, 32)]
+    np.testing.assert_allclose(together[1], alone[0], rtol=1e-4, atol=1e-5)
+
+
+def test_not_a_bert(tmp_path: Path):
+    (tmp_path / "config.json").write_text('{"model_type": "mystery"}')
+    with pytest.raises(CheckpointError, match="KerasHub cannot load it as a BERT encoder"):
+        load_backbone(tmp_path)

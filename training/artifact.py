@@ -1,0 +1,103 @@
+"""What a servable model's folder holds, and its card."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ledger.errors import CheckpointError
+
+MODEL_FILES = {"litert": "model.tflite", "onnx": "model.onnx"}
+TOKENIZER_FILE = "tokenizer.json"
+CARD_FILE = "card.json"
+
+
+class Publication(BaseModel):
+    """What the card of a published model says beyond a candidate's.
+
+    Attributes
+    ----------
+    training_set_sha256 : str
+        Of the training set's file.
+    chosen_on : str
+        The sample by which it was chosen.
+    passed : bool
+        Whether it passes every gate of ``params.yaml``.
+    scores : dict of str to float
+        As measured on the test rows.
+    limits : list of str
+        What the model does not do, in sentences.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    training_set_sha256: str
+    chosen_on: str
+    passed: bool
+    scores: dict[str, float]
+    limits: list[str]
+
+
+class Card(BaseModel):
+    """What a candidate is; all that serving needs to know besides its files.
+
+    Attributes
+    ----------
+    name : str
+        The folder's name among the candidates.
+    role : str
+        ``teacher`` for the uncut way, ``student`` for what may be published.
+    format, precision : str
+        The runtime, and the numbers its weights are in.
+    labels : list of str
+        The names of the classes; the position is the label.
+    max_length : int
+        Tokens to which a text is cut.
+    width, depth, vocabulary, parameters : int
+        The network's size.
+    published : Publication or None
+        Set once it was chosen.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    role: Literal["teacher", "student"]
+    format: Literal["litert", "onnx"]
+    precision: Literal["float32", "int8"]
+    labels: list[str]
+    max_length: int
+    width: int
+    depth: int
+    vocabulary: int
+    parameters: int
+    published: Publication | None = None
+
+
+def write_card(card: Card, folder: Path) -> None:
+    """Write ``card.json``; the same card gives the same bytes."""
+    (folder / CARD_FILE).write_text(card.model_dump_json(indent=2, exclude_none=True) + "\n", encoding="utf-8")
+
+
+def read_card(folder: Path) -> Card:
+    """Read a folder's card.
+
+    Raises
+    ------
+    CheckpointError
+        If there is no folder, or its card cannot be read.
+    """
+    path = folder / CARD_FILE
+    if not path.is_file():
+        app = folder.parent.name
+        raise CheckpointError(f"{folder}: no model there; run the pipeline first (pricecut run {app}, or dvc repro)")
+    try:
+        return Card.model_validate_json(path.read_text(encoding="utf-8"))
+    except (ValidationError, UnicodeDecodeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise CheckpointError(f"{path}: not a model's card ({reason}); run the stage 'compress' again") from None
+
+
+def served_bytes(folder: Path, card: Card) -> int:
+    """Return what has to be sent to serve the model: its file and its tokenizer, in bytes."""
+    return sum((folder / name).stat().st_size for name in (MODEL_FILES[card.format], TOKENIZER_FILE))

