@@ -1,0 +1,89 @@
+"""The Prefect flow: one task for each stage of DVC's graph, side by side within the pools of ``params.yaml``."""
+
+import threading
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from flows.settings import apply_settings
+
+apply_settings()
+
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.futures import PrefectFuture, wait
+from prefect.states import Completed, Failed, State
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from flows.apps import main_apps, registered_app
+from flows.graph import Stage, StageFailure, changed_stages, end_running, read_graph, run_stage, stages_of
+from flows.results import as_markdown, read_results
+from ledger.parameters import Parameters, read_parameters
+
+Slots = Annotated[int, Field(ge=1)]
+
+AT_ONCE = 32
+"""Threads that wait for a place in a pool; the pools decide how many stages run."""
+
+
+class Pools(Parameters):
+    """Section ``pools`` of ``params.yaml``: how many stages of each pool run at once."""
+
+    cpu: Slots
+    train: Slots
+    latency: Slots
+
+
+@flow(name="pricecut", task_runner=ThreadPoolTaskRunner(max_workers=AT_ONCE))
+def run_pipeline(apps: list[str] | None = None) -> Any:
+    """Bring apps up to date, from their sources to their reports.
+
+    DVC decides what has to run; Prefect runs it, shows it and keeps its log.
+
+    Parameters
+    ----------
+    apps : list of str or None
+        None for all of the main pipeline's.
+    """
+    log = get_run_logger()
+    names = apps or main_apps()
+    for name in names:
+        registered_app(name)
+    graph = read_graph()
+    plan = {address: stage for name in names for address, stage in stages_of(graph, name).items()}
+    changed = changed_stages(plan)
+    log.info("%s: %d stages, %d of them changed", ", ".join(names), len(plan), len(changed))
+
+    slots = {pool: threading.Semaphore(size) for pool, size in read_parameters("pools", Pools)}
+    futures: dict[str, PrefectFuture[Any]] = {}
+    for address, stage in plan.items():
+        run = stage_task.with_options(task_run_name=stage.label)
+        upstream = [futures[need] for need in stage.needs]
+        futures[address] = run.submit(stage, address in changed, slots[stage.pool], upstream)
+    try:
+        wait(list(futures.values()))
+    except BaseException:  # Ctrl-C, or a cancelled run: what was started must not run on
+        end_running()
+        raise
+
+    failed = [future.state for future in futures.values() if future.state.is_failed()]
+    if failed:
+        return Failed(message="\n".join(str(state.message) for state in failed))
+    for name in names:
+        create_markdown_artifact(as_markdown(read_results(name)), key=name.replace("_", "-"), description=f"pricecut {name}")
+    return Completed(message=f"up to date: {', '.join(names)}")
+
+
+@task(cache_policy=NO_CACHE, persist_result=False)
+def stage_task(stage: Stage, changed: bool, slots: threading.Semaphore, upstream: list[bool]) -> State[bool]:
+    """Run one stage once those before it are done; its result says whether its outputs may have moved."""
+    if not changed and not any(upstream):
+        return Completed(name="Unchanged", data=False)
+    with slots:
+        try:
+            moved = run_stage(stage.address, get_run_logger().info)
+        except StageFailure as failure:
+            # A state, not an exception: the message is for its reader, a traceback of this process would tell nothing.
+            return Failed(message=f"exit {failure.exit_code}: {failure}")
+    return Completed(data=moved)
