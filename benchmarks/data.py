@@ -37,7 +37,9 @@ def main() -> None:
     """Link, and report; exit with 2 where something is missing."""
     named = os.environ.get("PRICECUT_DATA")
     if not named:
-        sys.stderr.write("PRICECUT_DATA is not set; expected the folder of the public data: PRICECUT_DATA=/path make data\n")
+        sys.stderr.write(
+            "PRICECUT_DATA is not set; expected the folder of the public data: PRICECUT_DATA=/path make data\n"
+        )
         sys.exit(2)
     folder = Path(named)
     if not folder.is_dir():

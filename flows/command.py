@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flows.root import enter_root
-from ledger.errors import ConfigurationError, DataError, PricecutError
+from ledger.errors import DataError, PricecutError
 from ledger.places import Places
 
 if TYPE_CHECKING:
@@ -54,7 +55,9 @@ def complete_app(incomplete: str) -> list[str]:
         return []
 
 
-AppName = Annotated[str, typer.Argument(metavar="APP", help="The app: a folder under labeling/apps.", autocompletion=complete_app)]
+AppName = Annotated[
+    str, typer.Argument(metavar="APP", help="The app: a folder under labeling/apps.", autocompletion=complete_app)
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
@@ -126,7 +129,8 @@ def check(app: AppName, as_json: AsJson = False) -> None:
 @cli.command()
 def run(
     apps: Annotated[
-        list[str] | None, typer.Argument(metavar="[APP]...", help="None: all apps of params.yaml.", autocompletion=complete_app)
+        list[str] | None,
+        typer.Argument(metavar="[APP]...", help="None: all apps of params.yaml.", autocompletion=complete_app),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -144,13 +148,12 @@ def run(
     names = apps or main_apps()
     for name in names:
         registered_app(name)
-    state = run_pipeline(apps=names, return_state=True)
+    state: Any = run_pipeline(apps=names, return_state=True)
     if not state.is_completed():
-        failures = (state.message or "the run failed").splitlines()
-        for line in failures:
-            tell(line.removeprefix("exit 2: "))
-        only_mine = all(line.startswith("exit 2: ") for line in failures if line.startswith("exit "))
-        raise typer.Exit(MEND if state.is_failed() and only_mine and failures[0].startswith("exit ") else FAILED)
+        message = state.message or "the run failed"
+        tell(re.sub(r"^exit \d+: ", "", message, flags=re.MULTILINE))
+        codes = re.findall(r"^exit (\d+): ", message, flags=re.MULTILINE)
+        raise typer.Exit(MEND if codes and set(codes) == {str(MEND)} else FAILED)
     results = [read_results(name) for name in names]
     if as_json:
         print(json.dumps([result.as_json() for result in results], ensure_ascii=False, indent=2))
@@ -165,7 +168,9 @@ def run(
 def functions(
     app: AppName,
     as_json: AsJson = False,
-    as_is: Annotated[bool, typer.Option("--as-is", help="Show the last run's table, whatever was edited since.")] = False,
+    as_is: Annotated[
+        bool, typer.Option("--as-is", help="Show the last run's table, whatever was edited since.")
+    ] = False,
 ) -> None:
     """Show what each labeling function is worth, running what an edit changed, up to `label`.
 
@@ -204,7 +209,12 @@ def predict(
     for texts in batches(read_lines(file, caller), field):
         for text, probabilities in zip(texts, classifier.predict(texts), strict=True):
             shares = {label: round(float(p), 6) for label, p in zip(classifier.labels, probabilities, strict=True)}
-            print(json.dumps({"text": text, "label": max(shares, key=lambda s: shares[s]), "probabilities": shares}, ensure_ascii=False))
+            print(
+                json.dumps(
+                    {"text": text, "label": max(shares, key=lambda s: shares[s]), "probabilities": shares},
+                    ensure_ascii=False,
+                )
+            )
         sys.stdout.flush()
 
 
@@ -256,7 +266,9 @@ def read_lines(file: str, caller: Path) -> Iterator[str]:
     except IsADirectoryError:
         raise DataError(f"{file}: is a folder; expected a file with a text a line") from None
     except UnicodeDecodeError as error:
-        raise DataError(f"{file}: expected UTF-8 text ({error.reason} at byte {error.start}); convert it first") from None
+        raise DataError(
+            f"{file}: expected UTF-8 text ({error.reason} at byte {error.start}); convert it first"
+        ) from None
 
 
 def batches(lines: Iterator[str], field: str | None, size: int = 256) -> Iterator[list[str]]:

@@ -79,8 +79,12 @@ def code_of(entry: Path, graph: grimp.ImportGraph, root: Path) -> set[str]:
     for module in imported_by(entry, graph.modules):
         modules |= {module} | graph.find_upstream_modules(module)
     own = entry.relative_to(root).as_posix()
-    packages = {Path(own).parent / "__init__.py"} | {Path(*module.split(".")[:-1]) / "__init__.py" for module in modules}
-    ancestors = {parent / "__init__.py" for package in packages for parent in package.parent.parents if parent != Path()}
+    packages = {Path(own).parent / "__init__.py"} | {
+        Path(*module.split(".")[:-1]) / "__init__.py" for module in modules
+    }
+    ancestors = {
+        parent / "__init__.py" for package in packages for parent in package.parent.parents if parent != Path()
+    }
     files = {own} | {_file_of(module, root) for module in modules}
     return files | {path.as_posix() for path in packages | ancestors if (root / path).is_file()}
 

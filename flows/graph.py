@@ -51,7 +51,7 @@ class Stage:
         return self.address.rpartition(":")[2]
 
 
-class StageFailure(PricecutError):
+class StageError(PricecutError):
     """A stage's process ended with an error, which it has said itself.
 
     Parameters
@@ -146,7 +146,7 @@ def run_stage(address: str, tell: Tell) -> bool:
 
     Raises
     ------
-    StageFailure
+    StageError
         If the stage failed, with what it said last.
     """
     # DVC's own lock is held by whoever starts or ends a stage at this moment: wait for it rather than fail.
@@ -199,7 +199,7 @@ def is_worth_telling(line: str) -> bool:
     return bool(line.strip()) and not line.strip().startswith(noise)
 
 
-def _failure(address: str, code: int, said: Iterable[str]) -> StageFailure:
+def _failure(address: str, code: int, said: Iterable[str]) -> StageError:
     """Turn what a failed stage said into one message: its own, not DVC's about it."""
     lines = list(said)
     exited = re.search(r"exited with (\d+)", "\n".join(lines))
@@ -208,11 +208,11 @@ def _failure(address: str, code: int, said: Iterable[str]) -> StageFailure:
     if exited and int(exited[1]) == 2 and own:
         stage = label.partition("@")[0]
         start = next((i for i, line in enumerate(own) if line.startswith(f"{stage} ")), len(own) - 1)
-        return StageFailure(label, 2, "\n".join(own[start:]))
+        return StageError(label, 2, "\n".join(own[start:]))
     whole = "\n".join(own[-3:]) or "\n".join(lines)
     if exited is None and (missing := re.search(r"missing data 'source': (.*)", "\n".join(lines))):
-        return StageFailure(label, 2, f"{missing[1]}: not found; bring it there, or correct apps in params.yaml")
-    return StageFailure(label, int(exited[1]) if exited else code, whole)
+        return StageError(label, 2, f"{missing[1]}: not found; bring it there, or correct apps in params.yaml")
+    return StageError(label, int(exited[1]) if exited else code, whole)
 
 
 def end_running() -> None:
@@ -239,6 +239,8 @@ def _repository() -> Any:
     try:
         return Repo()
     except NotDvcRepoError:
-        raise ConfigurationError(f"{Path.cwd()}: no DVC repository; run `dvc init` there, or change into your clone") from None
+        raise ConfigurationError(
+            f"{Path.cwd()}: no DVC repository; run `dvc init` there, or change into your clone"
+        ) from None
     except DvcException as error:
         raise DataError(f"dvc.yaml: {error}") from None

@@ -3,21 +3,17 @@
 import threading
 from typing import Annotated, Any
 
-from pydantic import Field
-
-from flows.settings import apply_settings
-
-apply_settings()
-
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture, wait
-from prefect.states import Completed, Failed, State
-from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.states import Completed, Failed
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
+from pydantic import Field
 
 from flows.apps import main_apps, registered_app
-from flows.graph import Stage, StageFailure, changed_stages, end_running, read_graph, run_stage, stages_of
+from flows.graph import Stage, StageError, changed_stages, end_running, read_graph, run_stage, stages_of
 from flows.results import as_markdown, read_results
 from ledger.parameters import Parameters, read_parameters
 
@@ -25,6 +21,8 @@ Slots = Annotated[int, Field(ge=1)]
 
 AT_ONCE = 32
 """Threads that wait for a place in a pool; the pools decide how many stages run."""
+
+RUNNER: TaskRunner[Any] = ThreadPoolTaskRunner(max_workers=AT_ONCE)
 
 
 class Pools(Parameters):
@@ -35,7 +33,7 @@ class Pools(Parameters):
     latency: Slots
 
 
-@flow(name="pricecut", task_runner=ThreadPoolTaskRunner(max_workers=AT_ONCE))
+@flow(name="pricecut", task_runner=RUNNER)
 def run_pipeline(apps: list[str] | None = None) -> Any:
     """Bring apps up to date, from their sources to their reports.
 
@@ -59,7 +57,7 @@ def run_pipeline(apps: list[str] | None = None) -> Any:
     futures: dict[str, PrefectFuture[Any]] = {}
     for address, stage in plan.items():
         run = stage_task.with_options(task_run_name=stage.label)
-        upstream = [futures[need] for need in stage.needs]
+        upstream: list[Any] = [futures[need] for need in stage.needs]
         futures[address] = run.submit(stage, address in changed, slots[stage.pool], upstream)
     try:
         wait(list(futures.values()))
@@ -71,7 +69,9 @@ def run_pipeline(apps: list[str] | None = None) -> Any:
     if failed:
         return Failed(message="\n".join(str(state.message) for state in failed))
     for name in names:
-        create_markdown_artifact(as_markdown(read_results(name)), key=name.replace("_", "-"), description=f"pricecut {name}")
+        create_markdown_artifact(
+            as_markdown(read_results(name)), key=name.replace("_", "-"), description=f"pricecut {name}"
+        )
     return Completed(message=f"up to date: {', '.join(names)}")
 
 
@@ -83,7 +83,7 @@ def stage_task(stage: Stage, changed: bool, slots: threading.Semaphore, upstream
     with slots:
         try:
             moved = run_stage(stage.address, get_run_logger().info)
-        except StageFailure as failure:
+        except StageError as failure:
             # A state, not an exception: the message is for its reader, a traceback of this process would tell nothing.
             return Failed(message=f"exit {failure.exit_code}: {failure}")
     return Completed(data=moved)

@@ -99,8 +99,15 @@ def as_markdown(results: Results) -> str:
     lines = [f"## {results.app}", "", "| | accuracy | macro-F1 | bytes | ms |", "|---|---|---|---|---|"]
     for row in results.rows:
         cells = (row.accuracy, row.macro_f1, row.bytes, row.latency_ms)
-        lines.append(f"| {row.what} {row.name} | " + " | ".join("–" if cell is None else str(cell) for cell in cells) + " |")
+        lines.append(
+            f"| {row.what} {row.name} | " + " | ".join("–" if cell is None else str(cell) for cell in cells) + " |"
+        )
     s = results.statement
     gates = "passed" if results.passed else f"missed: {results.misses}"
-    lines += ["", f"C {s['C']:.2f} → C′ {s['C_after']:.2f} {s['currency']}; Δ {s['delta']}", "", f"Gates {gates}. {results.report}"]
+    lines += [
+        "",
+        f"C {s['C']:.2f} → C′ {s['C_after']:.2f} {s['currency']}; Δ {s['delta']}",
+        "",
+        f"Gates {gates}. {results.report}",
+    ]
     return "\n".join(lines)

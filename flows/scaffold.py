@@ -87,7 +87,9 @@ def create_app(name: str) -> list[Path]:
         If the name cannot be one, or stands for something already; nothing is written then.
     """
     if not APP_NAME.fullmatch(name):
-        raise ConfigurationError(f"'{name}': expected an app's name of small letters, digits and _, a letter first, such as reviews")
+        raise ConfigurationError(
+            f"'{name}': expected an app's name of small letters, digits and _, a letter first, such as reviews"
+        )
     places = Places(name)
     sources = Path("data") / name / "sources"
     for path in (places.app_folder, sources):
@@ -119,9 +121,13 @@ def with_app(path: Path, name: str, sources: Path) -> str:
     text = path.read_text(encoding="utf-8")
     apps = (yaml.safe_load(text) or {}).get("apps")
     if not isinstance(apps, dict) or not apps:
-        raise ConfigurationError(f"{path}: expected a section 'apps:' with at least one app; add it (see docs/parameters.md)")
+        raise ConfigurationError(
+            f"{path}: expected a section 'apps:' with at least one app; add it (see docs/parameters.md)"
+        )
     if name in apps:
-        raise ConfigurationError(f"{path}:{line_of(path, ('apps', name))}: app '{name}' is listed already; choose another name")
+        raise ConfigurationError(
+            f"{path}:{line_of(path, ('apps', name))}: app '{name}' is listed already; choose another name"
+        )
     lines = text.splitlines(keepends=True)
     first = line_of(path, ("apps", next(iter(apps)))) - 1
     indent = re.match(r"\s*", lines[first])

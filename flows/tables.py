@@ -38,13 +38,19 @@ def results_tables(results: Results) -> RenderableType:
     s = results.statement
     costs = new_table(f"statement of costs, {s['currency']}", "", "uncut", "this way", "saved")
     for part, name in PARTS.items():
-        costs.add_row(f"{part} {name}", f"{s['uncut'][part]:,.2f}", f"{s['after'][part]:,.2f}", f"{s['delta'][part]:+,.2f}")
+        costs.add_row(
+            f"{part} {name}", f"{s['uncut'][part]:,.2f}", f"{s['after'][part]:,.2f}", f"{s['delta'][part]:+,.2f}"
+        )
     costs.add_section()
-    costs.add_row("C → C'", f"{s['C']:,.2f}", f"{s['C_after']:,.2f}", f"{s['C'] - s['C_after']:+,.2f} ({share(s['saved'])})")
+    costs.add_row(
+        "C → C'", f"{s['C']:,.2f}", f"{s['C_after']:,.2f}", f"{s['C'] - s['C_after']:+,.2f} ({share(s['saved'])})"
+    )
     parts: list[RenderableType] = [scores, costs]
     if not results.passed:
         missed = ", ".join(f"{gate} by {amount:g}" for gate, amount in results.misses.items())
-        parts.append(Text(f"No student passes every gate of params.yaml; the best one misses {missed}.", style="bold red"))
+        parts.append(
+            Text(f"No student passes every gate of params.yaml; the best one misses {missed}.", style="bold red")
+        )
     if results.generated:
         parts.append(Text(results.generated, style="dim"))
     parts.append(Text(f"Report: {results.report}"))
@@ -71,7 +77,5 @@ def apps_table(apps: Sequence[Mapping[str, Any]]) -> Table:
         column.justify = "left"
     for app in apps:
         labels = ", ".join(app["labels"])
-        table.add_row(
-            app["app"], app["title"], labels, app["sources"], app["pipeline"], share(app["student_accuracy"])
-        )
+        table.add_row(app["app"], app["title"], labels, app["sources"], app["pipeline"], share(app["student_accuracy"]))
     return table

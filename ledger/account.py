@@ -45,7 +45,9 @@ class Document:
         for step in key.split("."):
             value = value.get(step) if isinstance(value, dict) else None
         if not isinstance(value, int | float):
-            raise DataError(f"{self.path}: expected a number at '{key}', got {value!r}; run the stage that writes it again")
+            raise DataError(
+                f"{self.path}: expected a number at '{key}', got {value!r}; run the stage that writes it again"
+            )
         return Figure(name, float(value), unit, f"{self.path}: {key}", how)
 
 

@@ -16,24 +16,28 @@ PART_NAMES = {"D": "labels", "H": "hardware", "M": "model", "A": "algorithm"}
 def waterfall(statement: Mapping[str, Any]) -> str:
     """Draw how C becomes C': a bar for each, and one for each part's saving between them."""
     level = float(statement["C"])
-    bars = [{"step": "C", "low": 0.0, "high": level, "kind": "total", "amount": level}]
+    bars: list[dict[str, str | float]] = [{"step": "C", "low": 0.0, "high": level, "kind": "total", "amount": level}]
     for part in PARTS:
         saving = float(statement["delta"][part])
         ends = sorted((level, level - saving))
         kind = "saved" if saving >= 0 else "spent more"
-        bars.append({"step": f"Δ{part} {PART_NAMES[part]}", "low": ends[0], "high": ends[1], "kind": kind, "amount": -saving})
+        bars.append(
+            {"step": f"Δ{part} {PART_NAMES[part]}", "low": ends[0], "high": ends[1], "kind": kind, "amount": -saving}
+        )
         level -= saving
     bars.append({"step": "C′", "low": 0.0, "high": float(statement["C_after"]), "kind": "total", "amount": level})
-    order = [bar["step"] for bar in bars]
+    order = [str(bar["step"]) for bar in bars]
     x = alt.X("step:N", sort=order, title=None, axis=alt.Axis(labelAngle=0))
-    base = alt.Chart(alt.Data(values=bars)).encode(x=x)
+    base = alt.Chart({"values": bars}).encode(x=x)
     colour = alt.Color(
         "kind:N", scale=alt.Scale(domain=["total", "saved", "spent more"], range=[PLAIN, SAVED, SPENT]), legend=None
     )
     rectangles = base.mark_bar(size=54).encode(
         y=alt.Y("low:Q", title=str(statement["currency"])), y2="high:Q", color=colour
     )
-    amounts = base.mark_text(dy=-8, fontSize=12, color=INK).encode(y="high:Q", text=alt.Text("amount:Q", format="+,.2f"))
+    amounts = base.mark_text(dy=-8, fontSize=12, color=INK).encode(
+        y="high:Q", text=alt.Text("amount:Q", format="+,.2f")
+    )
     return _svg(alt.layer(rectangles, amounts).properties(width=620, height=240))
 
 
@@ -50,7 +54,7 @@ def quality_against_cost(candidates: Sequence[Mapping[str, Any]]) -> str:
         for row in candidates
     ]
     chart = (
-        alt.Chart(alt.Data(values=values))
+        alt.Chart({"values": values})
         .mark_circle(opacity=0.75, stroke=INK, strokeWidth=0.5)
         .encode(
             x=alt.X("latency_ms:Q", title="ms a request (log)", scale=alt.Scale(type="log")),

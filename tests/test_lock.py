@@ -24,7 +24,9 @@ def asked_for():
 
 def test_every_requirement_is_pinned_within_its_range():
     locked = pins()
-    wrong = [str(r) for r in asked_for() if not r.specifier.contains(locked.get(canonicalize_name(r.name), Version("0")))]
+    wrong = [
+        str(r) for r in asked_for() if not r.specifier.contains(locked.get(canonicalize_name(r.name), Version("0")))
+    ]
     assert wrong == []
 
 

@@ -2,5 +2,5 @@
 
 import os
 
-# Read by TensorFlow when it is first imported, so set before any module of this floor imports it: errors only.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# Read by TensorFlow when it is first imported, so set before any module of this floor imports it: nothing but what ends the process.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

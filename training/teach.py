@@ -28,6 +28,7 @@ from training.meters import leave_meter
 from training.model_files import Model, write_model
 from training.sample import Sample, sample
 from training.schedule import adamw
+from training.soft_label_training import SoftLabelTraining
 from training.teacher import (
     Teacher,
     hidden_states,
@@ -44,7 +45,7 @@ from training.tokenization import encode, pad, read_tokenizer
 logger = logging.getLogger(__name__)
 
 EARLIER = ("collect", "fuse", "vote", "label", "audit")
-TIMED_STEPS = 4
+TIMED_STEPS = 2
 
 
 class TeachParameters(Parameters):
@@ -155,14 +156,14 @@ def fine_tune(
     lengths = np.asarray([len(states[row]) for row in labeled])
     random = np.random.default_rng(parameters.seed)
     steps = parameters.epochs * -(-len(labeled) // parameters.batch_size)
-    compile_for_soft_labels(teacher.upper, steps, parameters)
+    training = SoftLabelTraining(teacher.upper, optimizer(steps, parameters))
     best_loss, best_weights = np.inf, teacher.upper.get_weights()
     for epoch in range(parameters.epochs):
         started, losses = time.perf_counter(), []
         for batch in length_grouped(lengths, parameters.batch_size, random):
             rows = labeled[batch]
             inputs = upper_inputs([states[row] for row in rows])
-            losses.append(teacher.upper.train_on_batch(inputs, probabilities[rows], sample_weight=weights[batch]))
+            losses.append(training.step(inputs, probabilities[rows], weights[batch]))
         right, loss = watch(upper_logits(teacher, watched_states), watched_labels)
         if loss < best_loss:
             best_loss, best_weights = loss, teacher.upper.get_weights()
@@ -184,10 +185,9 @@ def watch(logits: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
     return float(np.mean(logits.argmax(axis=1) == labels)), float(loss)
 
 
-def compile_for_soft_labels(model: Any, steps: int, parameters: TeachParameters) -> None:
-    """Give a Keras model AdamW under warm-up and decay, and cross-entropy against probabilities."""
-    optimizer = adamw(parameters.learning_rate, steps, parameters.warmup, parameters.weight_decay)
-    model.compile(optimizer=optimizer, loss=keras.losses.CategoricalCrossentropy(from_logits=True))
+def optimizer(steps: int, parameters: TeachParameters) -> Any:
+    """Return the optimizer of a run of so many steps."""
+    return adamw(parameters.learning_rate, steps, parameters.warmup, parameters.weight_decay)
 
 
 def time_full_steps(
@@ -199,28 +199,28 @@ def time_full_steps(
 ) -> float:
     """Return the CPU seconds of a training step with nothing frozen, the mean over a few steps on a throw-away copy.
 
-    The statement's uncut way trains all layers; this is what a step of it costs on the same batches.
+    The statement's uncut way trains all layers; this is what a step of it costs on a batch of median length.
     """
     copy = type(backbone).from_config(backbone.get_config())
     whole = split_teacher(copy, len(training_set.labels), backbone.num_layers, parameters.dropout)
-    logits = whole.upper([whole.lower.output, copy.inputs[_position(copy, "padding_mask")]])
-    model = keras.Model(copy.inputs, logits)
-    compile_for_soft_labels(model, TIMED_STEPS, parameters)
+    mask = next(tensor for tensor in copy.inputs if tensor.name == "padding_mask")
+    model = keras.Model(copy.inputs, whole.upper([whole.lower.output, mask]))
+    training = SoftLabelTraining(model, optimizer(TIMED_STEPS, parameters))
     probabilities, weights = soft_labels(training_set), row_weights(training_set, labeled)
     lengths = np.asarray([len(sequence) for sequence in sequences])
     batches = length_grouped(lengths, parameters.batch_size, np.random.default_rng(parameters.seed))
-    batches = [batches[number % len(batches)] for number in range(2 + TIMED_STEPS)]
-    started = 0.0
-    for number, batch in enumerate(batches):
-        if number == 2:  # the first two trace the graph, for one length and for any
-            started = cpu_seconds()
-        inputs = whole_inputs(pad([sequences[row] for row in batch]))
-        model.train_on_batch(inputs, probabilities[labeled[batch]], sample_weight=weights[batch])
+    batch = sorted(batches, key=lambda rows: int(lengths[rows].max()))[len(batches) // 2]
+    ready = {name: np.asarray(part) for name, part in whole_inputs(pad([sequences[row] for row in batch])).items()}
+    inputs = [ready[tensor.name] for tensor in model.inputs]
+
+    def step() -> float:
+        return training.step(inputs, probabilities[labeled[batch]], weights[batch])
+
+    step()  # traces the graph
+    started = cpu_seconds()
+    for _ in range(TIMED_STEPS):
+        step()
     return (cpu_seconds() - started) / TIMED_STEPS
-
-
-def _position(model: Any, name: str) -> int:
-    return [tensor.name for tensor in model.inputs].index(name)
 
 
 def write_logits(training_set: TrainingSet, logits: np.ndarray, path: Path) -> None:
