@@ -181,22 +181,17 @@ def run_stage(address: str, tell: Tell) -> bool:
     return moved
 
 
+NOISE = re.compile(
+    r"^(> |Running stage|Updating lock file|Generating lock file|Use `dvc push`|To track the changes|To enable auto staging|"
+    r"git add|Data and pipelines are up to date|Stage '|Verifying (outputs|data)|"
+    # TensorFlow's, written before it can be told to be silent.
+    r"WARNING: All log messages before absl::InitializeLog|[IWE]\d{4} \d\d:\d\d:)"
+)
+
+
 def is_worth_telling(line: str) -> bool:
-    """Whether a line of DVC's is news to whoever watches: not its tips, nor the lock file's bookkeeping."""
-    noise = (
-        "> ",
-        "Running stage",
-        "Updating lock file",
-        "Generating lock file",
-        "Use `dvc push`",
-        "To track the changes",
-        "To enable auto staging",
-        "git add",
-        "Data and pipelines are up to date",
-        "Stage '",
-        "Verifying outputs",
-    )
-    return bool(line.strip()) and not line.strip().startswith(noise)
+    """Whether a line is news to whoever watches: not DVC's bookkeeping and tips, nor TensorFlow's search for a GPU."""
+    return bool(line.strip()) and not NOISE.match(line.strip())
 
 
 def _failure(address: str, code: int, said: Iterable[str]) -> StageError:
