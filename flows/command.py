@@ -1,7 +1,6 @@
 """The ``pricecut`` command: a thin layer over the floors below. Heavy imports wait until a command needs them."""
 
 import json
-import logging
 import os
 import re
 import sys
@@ -319,7 +318,6 @@ def tell(line: str) -> None:
 
 def main() -> None:
     """Run the command; a message for its reader is printed without a traceback."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     try:
         cli(standalone_mode=True)
     except PricecutError as error:

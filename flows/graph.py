@@ -184,6 +184,7 @@ def run_stage(address: str, tell: Tell) -> bool:
 NOISE = re.compile(
     r"^(> |Running stage|Updating lock file|Generating lock file|Use `dvc push`|To track the changes|To enable auto staging|"
     r"git add|Data and pipelines are up to date|Stage '|Verifying (outputs|data)|"
+    r"dvc config core.autostage|INFO: Created TensorFlow Lite|"
     # TensorFlow's, written before it can be told to be silent.
     r"WARNING: All log messages before absl::InitializeLog|[IWE]\d{4} \d\d:\d\d:)"
 )

@@ -32,7 +32,7 @@ class Measured:
     latency_ms : float
         The median of one request.
     texts_per_s : float
-        In batches of 64.
+        In batches of 32.
     accuracy, macro_f1 : float
         On the sample.
     accuracy_interval, macro_f1_interval : list of float

@@ -68,7 +68,9 @@ class Network:
 
 def main(places: Places, usage: Usage) -> None:
     """Read teacher and student, and write one folder a candidate, each ready to serve."""
-    logging.getLogger("tensorflow").setLevel(logging.WARNING)  # the converter announces each scratch folder
+    logging.getLogger("tensorflow").setLevel(
+        logging.ERROR
+    )  # the converter announces each scratch folder and each renamed input
     parameters = read_parameters("compress", CompressParameters)
     teacher, student = read_model(places.teacher, "teach"), read_model(places.student, "distill")
     written = 0

@@ -8,7 +8,7 @@ import numpy as np
 from training.runtime import Classifier
 
 WARM_UP = 20
-BATCH = 64
+BATCH = 32
 LEAST_SECONDS = 0.3
 
 
@@ -26,7 +26,7 @@ def latency_ms(classifier: Classifier, texts: Sequence[str], requests: int) -> f
 
 
 def throughput(classifier: Classifier, texts: Sequence[str]) -> float:
-    """Return texts a second in batches of 64."""
+    """Return texts a second in batches of 32."""
     batch = [texts[number % len(texts)] for number in range(BATCH)]
     classifier.predict(batch, BATCH)
     started, batches = time.perf_counter(), 0
