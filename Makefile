@@ -27,7 +27,6 @@ remote: .venv/.installed  ## configure the local DVC remote (PRICECUT_REMOTE)
 
 demo: .venv/.installed remote  ## customer_service, from raw sources to the report
 	@$(BIN)/pricecut run customer_service
-	@$(BIN)/pricecut report customer_service
 
 test: .venv/.installed  ## the tests, in under 10 minutes
 	$(BIN)/python -m pytest
