@@ -1,7 +1,6 @@
 """The Prefect flow: one task for each stage of DVC's graph, side by side within the pools of ``params.yaml``."""
 
-import threading
-from typing import Annotated, Any
+from typing import Any
 
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
@@ -10,27 +9,16 @@ from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture, wait
 from prefect.states import Completed, Failed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
-from pydantic import Field
 
 from flows.apps import main_apps, registered_app
 from flows.graph import Stage, StageError, changed_stages, end_running, read_graph, run_stage, stages_of
+from flows.pools import Pools, read_pools
 from flows.results import as_markdown, read_results
-from ledger.parameters import Parameters, read_parameters
-
-Slots = Annotated[int, Field(ge=1)]
 
 AT_ONCE = 32
 """Threads that wait for a place in a pool; the pools decide how many stages run."""
 
 RUNNER: TaskRunner[Any] = ThreadPoolTaskRunner(max_workers=AT_ONCE)
-
-
-class Pools(Parameters):
-    """Section ``pools`` of ``params.yaml``: how many stages of each pool run at once."""
-
-    cpu: Slots
-    train: Slots
-    latency: Slots
 
 
 @flow(name="pricecut", task_runner=RUNNER)
@@ -53,12 +41,14 @@ def run_pipeline(apps: list[str] | None = None) -> Any:
     changed = changed_stages(plan)
     log.info("%s: %d stages, %d of them changed", ", ".join(names), len(plan), len(changed))
 
-    slots = {pool: threading.Semaphore(size) for pool, size in read_parameters("pools", Pools)}
+    pools = read_pools()
+    for stage in plan.values():
+        pools.check(stage.label, stage.pool)
     futures: dict[str, PrefectFuture[Any]] = {}
     for address, stage in plan.items():
         run = stage_task.with_options(task_run_name=stage.label)
         upstream: list[Any] = [futures[need] for need in stage.needs]
-        futures[address] = run.submit(stage, address in changed, slots[stage.pool], upstream)
+        futures[address] = run.submit(stage, address in changed, pools, upstream)
     try:
         wait(list(futures.values()))
     except BaseException:  # Ctrl-C, or a cancelled run: what was started must not run on
@@ -76,11 +66,11 @@ def run_pipeline(apps: list[str] | None = None) -> Any:
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
-def stage_task(stage: Stage, changed: bool, slots: threading.Semaphore, upstream: list[bool]) -> State[bool]:
+def stage_task(stage: Stage, changed: bool, pools: Pools, upstream: list[bool]) -> State[bool]:
     """Run one stage once those before it are done; its result says whether its outputs may have moved."""
     if not changed and not any(upstream):
         return Completed(name="Unchanged", data=False)
-    with slots:
+    with pools.place(stage.pool):
         try:
             moved = run_stage(stage.address, get_run_logger().info)
         except StageError as failure:

@@ -22,10 +22,17 @@ def waterfall(statement: Mapping[str, Any]) -> str:
         ends = sorted((level, level - saving))
         kind = "saved" if saving >= 0 else "spent more"
         bars.append(
-            {"step": f"Δ{part} {PART_NAMES[part]}", "low": ends[0], "high": ends[1], "kind": kind, "amount": -saving}
+            {
+                "step": f"Δ{part} {PART_NAMES[part]}",
+                "low": ends[0],
+                "high": ends[1],
+                "kind": kind,
+                "amount": -saving or 0.0,
+            }
         )
         level -= saving
     bars.append({"step": "C′", "low": 0.0, "high": float(statement["C_after"]), "kind": "total", "amount": level})
+    top = max(float(bar["high"]) for bar in bars) or 1.0
     order = [str(bar["step"]) for bar in bars]
     x = alt.X("step:N", sort=order, title=None, axis=alt.Axis(labelAngle=0))
     base = alt.Chart({"values": bars}).encode(x=x)
@@ -33,7 +40,9 @@ def waterfall(statement: Mapping[str, Any]) -> str:
         "kind:N", scale=alt.Scale(domain=["total", "saved", "spent more"], range=[PLAIN, SAVED, SPENT]), legend=None
     )
     rectangles = base.mark_bar(size=54).encode(
-        y=alt.Y("low:Q", title=str(statement["currency"])), y2="high:Q", color=colour
+        y=alt.Y("low:Q", title=str(statement["currency"]), scale=alt.Scale(domain=[0, 1.12 * top])),
+        y2="high:Q",
+        color=colour,
     )
     amounts = base.mark_text(dy=-8, fontSize=12, color=INK).encode(
         y="high:Q", text=alt.Text("amount:Q", format="+,.2f")

@@ -65,10 +65,16 @@ def render(app: str, facts: dict[str, Any]) -> str:
         **facts | {"candidates": candidates},
         errors=errors,
         part_names=PART_NAMES,
+        months=months(facts["statement"]),
         # Drawn from numbers and the candidates' own names; nothing of the data is in them.
         waterfall=Markup(waterfall(facts["statement"])),
         scatter=Markup(quality_against_cost(facts["candidates"])),
     )
+
+
+def months(statement: dict[str, Any]) -> int:
+    """Return for how many months the statement reckons."""
+    return int(next(figure["value"] for figure in statement["figures"] if figure["name"] == "price.months"))
 
 
 def percent(share: float | None) -> str:

@@ -1,7 +1,6 @@
 """What a user meets when something is wrong: one message, no traceback, exit code 2."""
 
 import json
-import shutil
 
 import polars as pl
 import pytest
@@ -111,12 +110,15 @@ def test_rows_that_cannot_be_used_are_set_aside_with_reasons(reviews: Project):
     assert (counted["rejected"], counted["rows"]) == (2, 242)
 
 
-def test_no_checkpoint_at_the_path(demo: Project, tmp_path):
-    """By the Prefect flow, from the parsed failure to the exit code."""
-    root = tmp_path / "clone"
-    shutil.copytree(demo.root, root, symlinks=True)
-    project = Project(root, demo.home)
-    project.parameters(teach={"checkpoint": "./nowhere"})
-    done = project.run("pricecut", "run", "customer_service", check=False)
+def test_by_prefect_too(reviews: Project):
+    """From the stage's message, through DVC and the flow's state, to the command's exit code."""
+    FAULTS["a function that returns a wrong value"][0](Folder(reviews))
+    done = reviews.run("pricecut", "run", "reviews", check=False)
     assert done.returncode == 2, done.stdout + done.stderr
-    assert "teach.checkpoint: no folder at './nowhere'" in done.stderr and "Traceback" not in done.stderr
+    assert "Traceback" not in done.stderr
+    said = [
+        line
+        for line in done.stderr.splitlines()
+        if line.startswith("vote reviews: labeling/apps/reviews/functions.py:")
+    ]
+    assert said and "returned 'awful'" in said[-1]

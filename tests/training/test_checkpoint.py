@@ -17,7 +17,8 @@ def test_folder(checkpoint: Path):
 
 
 @pytest.mark.parametrize("name", ["/no/such/folder", "./missing", "a/b/c", "models/"])
-def test_missing_folder_is_named(name: str):
+def test_missing_folder_is_named(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(
         CheckpointError, match=r"teach\.checkpoint: no folder at '.+'; expected config\.json, .*params\.yaml"
     ):
