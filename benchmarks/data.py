@@ -26,11 +26,15 @@ def missing_files(folder: Path) -> dict[str, list[str]]:
 
 def link(folder: Path) -> None:
     """Make the link, or move it; a folder that someone put there is left alone."""
+    target = folder.resolve()  # before the old link goes: PRICECUT_DATA may be the link itself
     if LINK.is_symlink():
         LINK.unlink()
     if LINK.exists():
-        sys.exit(f"{LINK}: is a folder, not a link; move it away, or set PRICECUT_DATA to it")
-    LINK.symlink_to(folder.resolve())
+        sys.stderr.write(
+            f"{LINK}: is a folder, not a link; move it to a place of its own, and set PRICECUT_DATA to that\n"
+        )
+        sys.exit(2)
+    LINK.symlink_to(target)
 
 
 def main() -> None:

@@ -1,10 +1,11 @@
 """The ``pricecut`` command: a thin layer over the floors below. Heavy imports wait until a command needs them."""
 
+import io
 import json
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -206,15 +207,21 @@ def predict(
     caller = enter_root()
     classifier = load(Places(app).published, threads)
     for texts in batches(read_lines(file, caller), field):
-        for text, probabilities in zip(texts, classifier.predict(texts), strict=True):
-            shares = {label: round(float(p), 6) for label, p in zip(classifier.labels, probabilities, strict=True)}
-            print(
-                json.dumps(
-                    {"text": text, "label": max(shares, key=lambda s: shares[s]), "probabilities": shares},
-                    ensure_ascii=False,
-                )
-            )
-        sys.stdout.flush()
+        lines = [
+            answer(text, row, classifier.labels) for text, row in zip(texts, classifier.predict(texts), strict=True)
+        ]
+        try:
+            print("\n".join(lines), flush=True)
+        except BrokenPipeError:  # `pricecut predict ... | head`: whoever reads has enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return
+
+
+def answer(text: str, probabilities: Iterable[float], labels: tuple[str, ...]) -> str:
+    """Return one answer as a line of JSON."""
+    shares = {label: round(float(p), 6) for label, p in zip(labels, probabilities, strict=True)}
+    likeliest = max(shares, key=lambda label: shares[label])
+    return json.dumps({"text": text, "label": likeliest, "probabilities": shares}, ensure_ascii=False)
 
 
 @cli.command()
@@ -254,19 +261,22 @@ def bring_sources(sources: Path) -> None:
 
 def read_lines(file: str, caller: Path) -> Iterator[str]:
     """Yield the lines of a file, as seen from where the command was called, or of standard input."""
-    if file == "-":
-        yield from sys.stdin
-        return
     try:
-        with (caller / file).open(encoding="utf-8") as lines:
-            yield from lines
+        if file == "-":
+            if isinstance(sys.stdin, io.TextIOWrapper):  # whatever the locale says
+                sys.stdin.reconfigure(encoding="utf-8", errors="strict")
+            yield from sys.stdin
+        else:
+            with (caller / file).open(encoding="utf-8") as lines:
+                yield from lines
     except FileNotFoundError:
         raise DataError(f"{file}: not found; expected a text a line there, or '-' for standard input") from None
     except IsADirectoryError:
         raise DataError(f"{file}: is a folder; expected a file with a text a line") from None
     except UnicodeDecodeError as error:
+        named = "standard input" if file == "-" else file
         raise DataError(
-            f"{file}: expected UTF-8 text ({error.reason} at byte {error.start}); convert it first"
+            f"{named}: expected UTF-8 text, got {error.object[error.start : error.start + 8]!r}; convert it first"
         ) from None
 
 
@@ -293,7 +303,7 @@ def field_of(line: str, field: str, number: int) -> str:
         raise DataError(f"line {number}: expected a JSON object with the field '{field}', got {line[:60]!r}") from None
     if not isinstance(value, str):
         raise DataError(f"line {number}: expected text in the field '{field}', got {value!r}")
-    return value
+    return value.encode("utf-8", "replace").decode("utf-8")  # JSON can spell half a character
 
 
 def show(document: Any, table: "RenderableType", as_json: bool) -> None:
@@ -323,9 +333,6 @@ def main() -> None:
     except PricecutError as error:
         tell(str(error))
         sys.exit(error.exit_code)
-    except BrokenPipeError:  # `pricecut predict ... | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(DONE)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ TAIL = 20
 Tell = Callable[[str], None]
 
 _running: set[subprocess.Popen[str]] = set()
+_stopping = threading.Event()
 
 
 @dataclass(frozen=True)
@@ -152,6 +154,8 @@ def run_stage(address: str, tell: Tell) -> bool:
     # DVC's own lock is held by whoever starts or ends a stage at this moment: wait for it rather than fail.
     command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", address]
     environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+    if _stopping.is_set():
+        raise StageError(address.rpartition(":")[2], 1, "not started: the run was interrupted")
     process = subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
@@ -165,6 +169,8 @@ def run_stage(address: str, tell: Tell) -> bool:
     moved = False
     _running.add(process)
     try:
+        if _stopping.is_set():  # between the question above and the start
+            _end_group(process)
         assert process.stdout is not None
         for raw in process.stdout:
             line = raw.rstrip()
@@ -212,7 +218,8 @@ def _failure(address: str, code: int, said: Iterable[str]) -> StageError:
 
 
 def end_running() -> None:
-    """End every stage that this process has started, and all that these have started."""
+    """End every stage that this process has started, and all that these have started; start no further one."""
+    _stopping.set()
     for process in list(_running):
         _end_group(process)
 

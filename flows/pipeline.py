@@ -14,6 +14,7 @@ from flows.apps import main_apps, registered_app
 from flows.graph import Stage, StageError, changed_stages, end_running, read_graph, run_stage, stages_of
 from flows.pools import Pools, read_pools
 from flows.results import as_markdown, read_results
+from ledger.errors import PricecutError
 
 AT_ONCE = 32
 """Threads that wait for a place in a pool; the pools decide how many stages run."""
@@ -32,6 +33,13 @@ def run_pipeline(apps: list[str] | None = None) -> Any:
     apps : list of str or None
         None for all of the main pipeline's.
     """
+    try:
+        return _bring_up_to_date(apps)
+    except PricecutError as error:
+        return Failed(message=f"exit {error.exit_code}: {error}")
+
+
+def _bring_up_to_date(apps: list[str] | None) -> State[Any]:
     log = get_run_logger()
     names = apps or main_apps()
     for name in names:

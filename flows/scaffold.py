@@ -4,11 +4,9 @@ import random
 import re
 from pathlib import Path
 
-import yaml
-
 from labeling.app import APP_NAME
 from ledger.errors import ConfigurationError
-from ledger.parameters import PARAMETERS_FILE, line_of
+from ledger.parameters import PARAMETERS_FILE, line_of, read_yaml
 from ledger.places import Places
 
 ROWS = 240
@@ -119,7 +117,7 @@ def with_app(path: Path, name: str, sources: Path) -> str:
         If the app is listed already, or the file has no list to add to.
     """
     text = path.read_text(encoding="utf-8")
-    apps = (yaml.safe_load(text) or {}).get("apps")
+    apps = read_yaml(path).get("apps")
     if not isinstance(apps, dict) or not apps:
         raise ConfigurationError(
             f"{path}: expected a section 'apps:' with at least one app; add it (see docs/parameters.md)"

@@ -15,6 +15,21 @@ Split = Literal["train", "gold", "test"]
 
 SUFFIXES: dict[str, Format] = {".csv": "csv", ".jsonl": "jsonl", ".parquet": "parquet", ".json": "wrench"}
 STANDARD_COLUMNS = ("id", "text", "label", "time", "author")
+RESERVED_COLUMNS = (
+    "record",
+    "records",
+    "source",
+    "sources",
+    "row",
+    "row_id",
+    "split",
+    "reason",
+    "kept",
+    "__row__",
+    "__text__",
+)
+"""What tables of pricecut call their own columns; no field of an app may be called so."""
+
 APP_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -59,6 +74,14 @@ class Source(Strict):
     def _has_text(self) -> "Source":
         if "text" not in self.columns:
             raise ValueError("expected 'text: <the source's column that holds the message>'")
+        return self
+
+    @model_validator(mode="after")
+    def _names_are_free(self) -> "Source":
+        if taken := [name for name in self.columns if name in RESERVED_COLUMNS]:
+            raise ValueError(
+                f"expected a field's name that pricecut does not use itself, got '{taken[0]}'; call it another"
+            )
         return self
 
     @property

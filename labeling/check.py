@@ -6,11 +6,11 @@ import polars as pl
 
 from labeling.app import App, configuration_file, read_app
 from labeling.collect import set_aside, to_records
-from labeling.functions import ABSTAIN, FUNCTIONS_FILE, line_of_function, load_functions
+from labeling.functions import FUNCTIONS_FILE, line_of_function, load_functions
 from labeling.sources import read_source, read_wrench
-from labeling.vote import vote_all
+from labeling.vote import VoteParameters, vote_all
 from ledger.errors import FunctionError, PricecutError
-from ledger.parameters import line_of
+from ledger.parameters import line_of, read_parameters
 from ledger.places import Places
 
 SAMPLE = 200
@@ -94,6 +94,7 @@ def function_faults(places: Places, app: App, rows: pl.DataFrame | None) -> list
     if rows is None or rows.height == 0:
         return []
     faults = []
+    allowed = read_parameters("vote", VoteParameters).error_share
     for function in functions:
         line = line_of_function(path, function.name)
         try:
@@ -101,9 +102,9 @@ def function_faults(places: Places, app: App, rows: pl.DataFrame | None) -> list
         except FunctionError as error:
             faults.append(f"{path}:{line}: {error}")
             continue
-        if voted.errors and (voted.column == ABSTAIN).all():
+        if voted.errors > allowed * rows.height:
             faults.append(
-                f"{path}:{line}: function '{function.name}' raised on {voted.errors} of {rows.height} sample rows and never voted; "
-                f"first: {voted.first_error}"
+                f"{path}:{line}: function '{function.name}' raised on {voted.errors} of {rows.height} sample rows, more than "
+                f"vote.error_share ({allowed:g}) allows; first: {voted.first_error}"
             )
     return faults

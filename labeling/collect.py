@@ -36,7 +36,12 @@ def main(places: Places, usage: Usage, sources: str) -> None:
         )
     records, rejected = pl.concat(tables), pl.concat(rejects)
     if records.height == 0:
-        raise DataError(f"{folder}: no usable row in any source; {places.rejected} would hold all with their reasons")
+        reasons = ", ".join(
+            f"{n} × {reason}" for reason, n in rejected.group_by("reason").len().sort("reason").iter_rows()
+        )
+        raise DataError(
+            f"{folder}: no usable row in any source: {reasons}; correct the sources, or their columns in app.yaml"
+        )
 
     places.records.parent.mkdir(parents=True, exist_ok=True)
     places.collect_report.parent.mkdir(parents=True, exist_ok=True)

@@ -86,8 +86,8 @@ def keyword(name: str, label: str, words: Sequence[str], field: str = "text") ->
     >>> keyword("asks_refund", "billing", ["refund", "money back"])
     LabelingFunction asks_refund, Preprocessors: []
     """
-    if isinstance(words, str) or not words:
-        raise FunctionError(f"function '{name}': expected a list of words, got {words!r}")
+    if isinstance(words, str) or not words or not all(word.strip() for word in words):
+        raise FunctionError(f"function '{name}': expected a list of words, none of them blank, got {words!r}")
     phrases = [r"\s+".join(re.escape(part) for part in word.split()) for word in words]
     # (?:^|\W) rather than \b, so that a phrase may begin or end with a sign such as # or $.
     pattern = rf"(?i)(?:^|\W)(?:{'|'.join(phrases)})(?:\W|$)"
@@ -210,5 +210,7 @@ def _run(path: Path) -> ModuleType:
 
 def _line_in(path: Path, error: BaseException) -> int:
     """Find the last line of the file in an error's traceback."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) == path]
+    frames = [
+        frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).resolve() == path.resolve()
+    ]
     return frames[-1].lineno or 1 if frames else 1

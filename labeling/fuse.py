@@ -96,9 +96,11 @@ def claims_on(family: list[Record], field: str) -> list[Claim]:
 
 
 def disputes(families: list[list[Record]], app: App) -> list[list[Claim]]:
-    """Collect every field of every message that at least two sources describe."""
+    """Collect every field of every message that at least two sources describe, published test messages left out."""
     found = []
     for family in families:
+        if any(record["split"] == TEST for record in family):
+            continue  # what a test message says settles nothing that is learned from
         for field in app.fields:
             claims = claims_on(family, field)
             if len({source for source, _ in claims}) > 1:
@@ -131,7 +133,10 @@ def fuse(
         published = [record["split"] for record in family]
         if TEST in published:
             tests = [record for record in family if record["split"] == TEST]
-            messages.extend(settle([record], app, reliability, TEST) for record in tests)
+            messages.extend(settle([record], app, reliability, TEST) for record in tests if record["label"])
+            set_aside.extend(
+                aside(r, r, "a test message without a label: nothing to measure by") for r in tests if not r["label"]
+            )
             reason = "held back: nearly the same as a test text"
             set_aside.extend(aside(record, tests[0], reason) for record in family if record["split"] != TEST)
             continue
@@ -143,6 +148,8 @@ def fuse(
                 conflicts[field] += len({value for _, value in claims_on(members, field)}) > 1
             known = [record["split"] for record in members if record["split"]]
             message = settle(members, app, reliability, strictest(known) if known else TRAIN)
+            if message["split"] == GOLD and message["label"] is None:
+                message["split"] = TRAIN  # nothing to choose by, but text to learn from
             if not known:
                 unsplit.append(len(messages))
             messages.append(message)

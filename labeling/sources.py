@@ -112,7 +112,7 @@ def _ragged_line(text: str) -> int:
 
 def _read_jsonl(text: str, path: Path) -> pl.DataFrame:
     rows = []
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):  # splitlines() would cut at U+2028 too
         if not line.strip():
             continue
         try:
@@ -136,7 +136,7 @@ def read_wrench(path: Path, encoding: str = "utf-8") -> pl.DataFrame:
     try:
         document = json.loads(decode(path, encoding))
         rows = [
-            {"id": key, "text": entry["data"]["text"], "label": str(entry["label"])}
+            {"id": key, "text": _as_string(entry["data"]["text"]), "label": str(entry["label"])}
             | {f"{VOTE_PREFIX}{j}": str(vote) for j, vote in enumerate(entry["weak_labels"])}
             for key, entry in document.items()
         ]
@@ -153,8 +153,11 @@ def _table(rows: list[dict[str, str | None]]) -> pl.DataFrame:
 
 
 def _as_string(value: object) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
+    if isinstance(value, str):
+        # JSON can spell half a character, such as an emoji cut in two; no table can hold it.
+        return value.encode("utf-8", "replace").decode("utf-8")
+    if value is None:
+        return None
     return json.dumps(value, ensure_ascii=False)
 
 

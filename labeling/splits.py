@@ -36,7 +36,9 @@ def published_splits(texts: Sequence[str], published: Mapping[str, Sequence[str]
 
 
 def shared_splits(row_ids: Sequence[str], labeled: Sequence[bool], gold: float, test: float, seed: int) -> list[str]:
-    """Split messages by shares, each by a hash of its own name, so that a new message moves no old one.
+    """Split messages by shares, each by a hash of its own name, so that the order and number of the others does not matter.
+
+    Only the share of labeled messages does: as it changes, messages near the new thresholds move.
 
     Only a labeled message can be gold or test. The shares are of all messages; where fewer are labeled than
     the shares ask for, the labeled ones are divided between gold and test in the same proportion.

@@ -8,6 +8,7 @@ auditing, distilling, compressing, evaluating - is counted against it.
 import json
 import logging
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -186,8 +187,8 @@ def break_even_rows(terms: list[Term], prices: Prices) -> int | None:
     """From how many rows on the functions are cheaper than labeling every row; None where a label costs nothing."""
     if prices.label == 0:
         return None
-    spent = sum(float(term.amount) for term in terms if (term.part, term.way) == ("D", "after"))
-    return int(spent / prices.label) + 1
+    spent = sum((term.amount for term in terms if (term.part, term.way) == ("D", "after")), Decimal(0))
+    return int(spent // Decimal(str(prices.label))) + 1
 
 
 def notes(missing: list[str]) -> list[str]:
@@ -196,6 +197,7 @@ def notes(missing: list[str]) -> list[str]:
         "Labels of the test rows are needed both ways and are in neither sum.",
         "Training the teacher whole was not run: its CPU seconds are the timed steps of a throw-away copy times the number of steps.",
         "A request costs its median time on an otherwise idle core; machines that stand idle are not counted.",
+        "Seconds of a GPU, where one was there, are counted for this way alone.",
         "`account` and `report` take seconds and are not counted.",
     ]
     if missing:

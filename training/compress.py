@@ -37,6 +37,7 @@ class CompressParameters(Parameters):
     """The section ``compress`` of ``params.yaml``."""
 
     formats: list[Format] = Field(min_length=1)
+    teacher_formats: list[Format] = Field(min_length=1)
     precisions: list[Precision] = Field(min_length=1)
     reduce_range: bool
 
@@ -107,7 +108,7 @@ def slices(student: Model, precisions: list[Precision]) -> Iterator[Network]:
 
 def compressed(network: Network, source: Model, parameters: CompressParameters) -> Iterator[tuple[Card, Any]]:
     """Yield a card, and the function that makes the model file's bytes, for each format and precision."""
-    for format_ in parameters.formats:
+    for format_ in parameters.teacher_formats if network.role == "teacher" else parameters.formats:
         for precision in network.precisions:
             card = Card(
                 name=f"{network.name}-{format_}-{precision}",

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from labeling.functions import ABSTAIN, load_functions
+from labeling.functions import ABSTAIN, FUNCTIONS_FILE, load_functions
 from labeling.label_models import read_label_model
 from labeling.vote import label_matrix
+from ledger.errors import FunctionError
 from training.quality import accuracy, intervals, macro_f1
 
 
@@ -42,7 +43,10 @@ def measure_label_model(test: TestRows, app_folder: Path, label_model: Path, see
         ``coverage``: the share of rows with a vote; ``accuracy`` and ``macro_f1`` over covered rows, with their
         intervals; ``accuracy_all`` over all rows, those without a vote answered by the class balance.
     """
-    matrix = label_matrix(load_functions(app_folder, test.labels), test.rows, test.labels)
+    try:
+        matrix = label_matrix(load_functions(app_folder, test.labels), test.rows, test.labels)
+    except FunctionError as error:
+        raise FunctionError(f"{app_folder / FUNCTIONS_FILE}: on test rows: {error}", error.function) from None
     predicted = read_label_model(label_model).predict(matrix).argmax(axis=1)
     covered = (matrix != ABSTAIN).any(axis=1)
     truth, classes = test.truth, len(test.labels)

@@ -122,3 +122,13 @@ def test_by_prefect_too(reviews: Project):
         if line.startswith("vote reviews: labeling/apps/reviews/functions.py:")
     ]
     assert said and "returned 'awful'" in said[-1]
+
+
+def test_a_bad_pool_by_prefect(reviews: Project):
+    path = reviews.root / "params.yaml"
+    kept = path.read_text()
+    path.write_text(kept.replace("  cpu: 2", "  cpu: 0"))
+    done = reviews.run("pricecut", "run", "reviews", check=False)
+    path.write_text(kept)
+    assert done.returncode == 2 and "params.yaml:" in done.stderr and "pools.cpu" in done.stderr
+    assert "Traceback" not in done.stderr

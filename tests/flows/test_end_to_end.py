@@ -120,6 +120,18 @@ def test_predict_loads_neither_tensorflow_nor_torch(demo: Project):
     assert first["label"] == max(first["probabilities"], key=first["probabilities"].get)
 
 
+def test_predict_refuses_what_is_not_utf8(demo: Project):
+    code = (
+        "import io, sys; sys.argv = ['pricecut', 'predict', 'customer_service']\n"
+        "sys.stdin = io.TextIOWrapper(io.BytesIO(b'caf\\xe9'), encoding='ascii', errors='surrogateescape')\n"
+        "import flows.command; flows.command.main()"
+    )
+    done = demo.run("python", "-c", code, check=False)
+    assert (
+        done.returncode == 2 and "standard input: expected UTF-8 text" in done.stderr and "Traceback" not in done.stderr
+    )
+
+
 def test_predict_reads_files_and_fields(demo: Project):
     path = demo.home / "messages.jsonl"
     path.write_text('{"id": 1, "said": "send me the invoice"}\n', encoding="utf-8")

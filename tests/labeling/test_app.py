@@ -17,6 +17,11 @@ SHOP = {"file": "shop.csv", "columns": {"text": "said"}}
         ({"sources": {"shop": {"file": "a.csv", "columns": {"id": "no"}}}}, r"sources\.shop: .*expected 'text:"),
         ({"sources": {"shop": SHOP | {"reliability": 2}}}, r"app\.yaml:\d+: sources\.shop\.reliability: .*got 2"),
         ({"sources": {"shop": SHOP | {"formt": "csv"}}}, r"app\.yaml:\d+: sources\.shop\.formt: unknown key"),
+        ({"sources": {"shop": SHOP | {"columns": {"text": "said", "split": "x"}}}}, "does not use itself, got 'split'"),
+        (
+            {"sources": {"shop": SHOP | {"columns": {"text": "said", "row_id": "x"}}}},
+            "does not use itself, got 'row_id'",
+        ),
         ({"merge": False}, "'merge: false' is for rows whose splits are published"),
         ({"split": {"published": {"test": "t.json"}}, "sources": {"shop": SHOP | {"split": "train"}}}, "got both"),
     ],

@@ -1,3 +1,4 @@
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -93,3 +94,17 @@ def test_line_of_function(tmp_path):
         4,
         1,
     )
+
+
+def test_the_line_of_a_fault_by_a_relative_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = Path("apps/a")
+    folder.mkdir(parents=True)
+    (folder / "functions.py").write_text("a = 1\nb = 2\nc = 1 / 0\n", encoding="utf-8")
+    with pytest.raises(FunctionError, match=r"apps/a/functions\.py:3: does not run: ZeroDivisionError"):
+        load_functions(folder, LABELS)
+
+
+def test_a_blank_word_is_refused():
+    with pytest.raises(FunctionError, match="none of them blank"):
+        keyword("check", "SPAM", ["check out", " "])

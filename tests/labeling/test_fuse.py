@@ -94,3 +94,23 @@ def test_a_corpus_that_cannot_be_measured_is_refused(small_app, rows, expected):
     Path("sources/shop.csv").write_text(csv_of(rows), encoding="utf-8")
     with pytest.raises(DataError, match=expected):
         run_until(small_app, "fuse")
+
+
+def test_rows_of_a_published_split_without_a_label(small_app):
+    """A test row without a label measures nothing and is set aside; a gold one is text to learn from."""
+    columns = {"id": "no", "text": "said", "label": "truth", "place": "place"}
+    rows = messages(60)
+    names = {"shop": (rows[:30], "train"), "valid": (rows[30:40], "gold"), "test": (rows[40:], "test")}
+    for name, (part, _) in names.items():
+        unlabeled = [(part[0][0], part[0][1], "", part[0][3]), *part[1:]]
+        Path(f"sources/{name}.csv").write_text(csv_of(unlabeled), encoding="utf-8")
+    sources = {name: {"file": f"{name}.csv", "columns": columns, "split": split} for name, (_, split) in names.items()}
+    write_app(small_app, {"sources": sources})
+    run_until(small_app, "label")
+    corpus, aside = pl.read_parquet(small_app.corpus), pl.read_parquet(small_app.set_aside)
+    assert corpus.filter(pl.col("row_id") == "valid/30")["split"].to_list() == ["train"]
+    assert corpus.filter(pl.col("split") == "gold").height == 9
+    assert aside.filter(pl.col("record") == "test/40")["reason"].to_list() == [
+        "a test message without a label: nothing to measure by"
+    ]
+    assert pl.read_parquet(small_app.test).height == 19

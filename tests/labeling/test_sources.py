@@ -57,3 +57,9 @@ def test_wrench_votes_become_columns(tmp_path):
     path.write_text('{"0": {}}', encoding="utf-8")
     with pytest.raises(DataError, match="expected WRENCH's JSON"):
         read_wrench(path)
+
+
+def test_json_lines_as_other_programs_write_them(tmp_path):
+    """A line separator inside a text ends no line; half an emoji is replaced, since no table can hold it."""
+    (tmp_path / "a.jsonl").write_text('{"t": "one\u2028two"}\r\n{"t": "cut \\ud83d"}\n', encoding="utf-8")
+    assert read_source("a", source("a.jsonl"), tmp_path)["t"].to_list() == ["one\u2028two", "cut ?"]

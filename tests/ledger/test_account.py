@@ -82,3 +82,12 @@ def test_a_negative_price_is_refused(places):
         ConfigurationError, match=r"params\.yaml:\d+: prices\.label: .*greater than or equal to 0, got -0\.1"
     ):
         accounted(places)
+
+
+def test_break_even_is_where_functions_cost_less(places):
+    """At 0.30 spent and 0.10 a label, 3 rows cost the same and 4 cost more."""
+    audit = reports(places)[places.audit_report] | {"gold": 3}
+    functions = reports(places)[places.functions_report] | {"functions": []}
+    places.audit_report.write_text(json.dumps(audit))
+    places.functions_report.write_text(json.dumps(functions))
+    assert accounted(places)["break_even_rows"] == 4

@@ -30,6 +30,11 @@ def test_a_section_is_read(path: Path):
         ("distill:\n  width: 3\n  sizes:\n  - 1\n  - x\n", r"params\.yaml:5: distill\.sizes\.1: .*got 'x'"),
         ("teach: {}\n", r"expected a section 'distill:'"),
         ("distill: [\n", r"params\.yaml:\d: not valid YAML"),
+        (
+            "distill:\n  width: 3\n  width: 4\n  sizes: []\n",
+            r"params\.yaml:3: not valid YAML: the key 'width' stands twice",
+        ),
+        ("distill: \x07\n", r"params\.yaml: not valid YAML"),
         ("- a\n", r"params\.yaml:1: expected a YAML mapping"),
     ],
 )

@@ -55,7 +55,12 @@ PARAMETERS = {
         "augment": 1,
         "seed": 1,
     },
-    "compress": {"formats": ["litert", "onnx"], "precisions": ["float32", "int8"], "reduce_range": True},
+    "compress": {
+        "formats": ["litert", "onnx"],
+        "teacher_formats": ["litert", "onnx"],
+        "precisions": ["float32", "int8"],
+        "reduce_range": True,
+    },
     "evaluate": {
         "gates": {"retained_macro_f1": 0.5, "bytes": 10_000_000, "latency_ms": 1000.0},
         "latency_requests": 10,
