@@ -71,7 +71,7 @@ def test_a_label_the_app_does_not_have_names_the_line(tmp_path):
         ),
         (
             'from labeling.functions import keyword\nFUNCTIONS = [keyword("a", "HAM", "word")]',
-            r"functions\.py:2: function 'a': expected a list of words, got 'word'",
+            r"functions\.py:2: function 'a': expected a list of words, none of them blank, got 'word'",
         ),
     ],
 )
