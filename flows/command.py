@@ -18,7 +18,7 @@ from ledger.places import Places
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-DONE, FAILED, MEND, GATES_MISSED = 0, 1, 2, 3
+FAILED, MEND, GATES_MISSED = 1, 2, 3
 
 HELP = """
 Raw text and labeling functions in; the cheapest classifier that keeps its quality, and a statement of every cost cut, out.
@@ -67,12 +67,13 @@ def apps(as_json: AsJson = False) -> None:
     from flows.apps import registered_apps
     from flows.tables import apps_table
     from labeling.app import read_app
+    from ledger.account import read
 
     enter_root()
     rows = []
     for name, entry in registered_apps().items():
         app, metrics = read_app(Places(name)), Places(name).metrics
-        scored = json.loads(metrics.read_text(encoding="utf-8"))["student"]["accuracy"] if metrics.exists() else None
+        scored = read(metrics).content["student"]["accuracy"] if metrics.exists() else None
         rows.append(
             {
                 "app": name,

@@ -26,6 +26,11 @@ _running: set[subprocess.Popen[str]] = set()
 _stopping = threading.Event()
 
 
+def label_of(address: str) -> str:
+    """Return an address without the pipeline's file: ``vote@customer_service``."""
+    return address.rpartition(":")[2]
+
+
 @dataclass(frozen=True)
 class Stage:
     """A stage of the graph.
@@ -50,7 +55,7 @@ class Stage:
     @property
     def label(self) -> str:
         """The address without the pipeline's file: ``vote@customer_service``."""
-        return self.address.rpartition(":")[2]
+        return label_of(self.address)
 
 
 class StageError(PricecutError):
@@ -155,7 +160,7 @@ def run_stage(address: str, tell: Tell) -> bool:
     command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", address]
     environment = os.environ | {"PYTHONUNBUFFERED": "1"}
     if _stopping.is_set():
-        raise StageError(address.rpartition(":")[2], 1, "not started: the run was interrupted")
+        raise StageError(label_of(address), 1, "not started: the run was interrupted")
     process = subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
@@ -206,7 +211,7 @@ def _failure(address: str, code: int, said: Iterable[str]) -> StageError:
     lines = list(said)
     exited = re.search(r"exited with (\d+)", "\n".join(lines))
     own = [line for line in lines if not line.startswith("ERROR: failed to reproduce")]
-    label = address.rpartition(":")[2]
+    label = label_of(address)
     if exited and int(exited[1]) == 2 and own:
         stage = label.partition("@")[0]
         start = next((i for i, line in enumerate(own) if line.startswith(f"{stage} ")), len(own) - 1)

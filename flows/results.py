@@ -14,7 +14,7 @@ class Scored:
     Attributes
     ----------
     what : str
-        ``label model``, ``teacher`` or ``student``.
+        ``labels``, ``teacher`` or ``student``.
     name : str
         Which one.
     accuracy, macro_f1 : float or None

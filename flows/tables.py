@@ -9,8 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flows.results import Results
-
-PARTS = {"D": "labels", "H": "hardware", "M": "model", "A": "algorithm"}
+from ledger.statement import PART_NAMES
 
 
 def share(value: float | None) -> str:
@@ -37,7 +36,7 @@ def results_tables(results: Results) -> RenderableType:
         scores.add_row(f"{row.what} ({row.name})", share(row.accuracy), share(row.macro_f1), size, latency)
     s = results.statement
     costs = new_table(f"statement of costs, {s['currency']}", "", "uncut", "this way", "saved")
-    for part, name in PARTS.items():
+    for part, name in PART_NAMES.items():
         costs.add_row(
             f"{part} {name}", f"{s['uncut'][part]:,.2f}", f"{s['after'][part]:,.2f}", f"{s['delta'][part]:+,.2f}"
         )

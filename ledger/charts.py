@@ -6,11 +6,10 @@ from typing import Any
 import altair as alt
 import vl_convert
 
-from ledger.statement import PARTS
+from ledger.statement import PART_NAMES, PARTS
 
 FONT = "system-ui, sans-serif"
 INK, SAVED, SPENT, PLAIN = "#1d2733", "#1a7f5a", "#b4462f", "#5b6b7c"
-PART_NAMES = {"D": "labels", "H": "hardware", "M": "model", "A": "algorithm"}
 
 
 def waterfall(statement: Mapping[str, Any]) -> str:

@@ -8,10 +8,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from ledger.account import read
-from ledger.charts import PART_NAMES, quality_against_cost, waterfall
+from ledger.charts import quality_against_cost, waterfall
 from ledger.meter import Usage
 from ledger.places import Places
 from ledger.stage import run_stage
+from ledger.statement import PART_NAMES
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, Literal
 
-PARTS = ("D", "H", "M", "A")
+PART_NAMES = {"D": "labels", "H": "hardware", "M": "model", "A": "algorithm"}
+PARTS = tuple(PART_NAMES)
 WAYS = ("uncut", "after")
 CENT = Decimal("0.01")
 

@@ -40,6 +40,12 @@ def scored(name, size, latency):
     }
 
 
+def candidate(name, role, size, latency, passes, chosen):
+    form, precision = name.split("-")[-2:]
+    place = {"role": role, "format": form, "precision": precision, "passes": passes, "chosen": chosen}
+    return scored(name, size, latency) | place
+
+
 def function(name, **changes):
     return {
         "name": name,
@@ -114,36 +120,8 @@ def reports(places):
             },
         },
         places.candidates_report: [
-            {
-                "name": "teacher-onnx-float32",
-                "role": "teacher",
-                "format": "onnx",
-                "precision": "float32",
-                "bytes": 100_000_000,
-                "latency_ms": 10.0,
-                "texts_per_s": 100.0,
-                "accuracy": 0.9,
-                "macro_f1": 0.9,
-                "accuracy_interval": [0.8, 1.0],
-                "macro_f1_interval": [0.8, 1.0],
-                "passes": False,
-                "chosen": False,
-            },
-            {
-                "name": "student-w64-d1-onnx-int8",
-                "role": "student",
-                "format": "onnx",
-                "precision": "int8",
-                "bytes": 1_000_000,
-                "latency_ms": 0.1,
-                "texts_per_s": 9000.0,
-                "accuracy": 0.9,
-                "macro_f1": 0.9,
-                "accuracy_interval": [0.8, 1.0],
-                "macro_f1_interval": [0.8, 1.0],
-                "passes": True,
-                "chosen": True,
-            },
+            candidate("teacher-onnx-float32", "teacher", 100_000_000, 10.0, passes=False, chosen=False),
+            candidate("student-w64-d1-onnx-int8", "student", 1_000_000, 0.1, passes=True, chosen=True),
         ],
         places.meter("teach"): teach | {"earlier": earlier},
         places.meter("distill"): usage("distill", 3600.0),
