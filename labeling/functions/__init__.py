@@ -1,0 +1,22 @@
+"""Labeling functions: Snorkel's row functions as they are, and declared ones that compile to one Polars plan.
+
+What a data team imports in its ``functions.py`` stands here.
+"""
+
+from labeling.functions.batch import BatchFunction
+from labeling.functions.declared import DeclaredFunction, column, expression, keyword, regex
+from labeling.functions.loading import FUNCTIONS_FILE, line_of_function, load_functions
+from labeling.functions.vocabulary import ABSTAIN
+
+__all__ = [
+    "ABSTAIN",
+    "FUNCTIONS_FILE",
+    "BatchFunction",
+    "DeclaredFunction",
+    "column",
+    "expression",
+    "keyword",
+    "line_of_function",
+    "load_functions",
+    "regex",
+]
