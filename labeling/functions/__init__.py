@@ -6,6 +6,7 @@ What a data team imports in its ``functions.py`` stands here.
 from labeling.functions.batch import BatchFunction
 from labeling.functions.declared import DeclaredFunction, column, expression, keyword, regex
 from labeling.functions.loading import FUNCTIONS_FILE, line_of_function, load_functions
+from labeling.functions.stated import about, examples_of, labels_of, owner_of
 from labeling.functions.vocabulary import ABSTAIN
 
 __all__ = [
@@ -13,10 +14,14 @@ __all__ = [
     "FUNCTIONS_FILE",
     "BatchFunction",
     "DeclaredFunction",
+    "about",
     "column",
+    "examples_of",
     "expression",
     "keyword",
+    "labels_of",
     "line_of_function",
     "load_functions",
+    "owner_of",
     "regex",
 ]

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 from snorkel.labeling import LabelingFunction
 
+from labeling.functions.stated import Examples
 from labeling.functions.vocabulary import ABSTAIN
 from ledger.errors import FunctionError
 
@@ -27,14 +28,30 @@ class BatchFunction(LabelingFunction, ABC):
         The columns it reads: with ``source`` the fingerprint of its column in the vote cache.
     source : str
         What it says, as text.
+    owner : str or None
+        Who answers for it; None leaves it to the file's ``OWNER``.
+    examples : mapping or sequence of pairs, or None
+        A text (or a row) and the label name expected there, None to abstain.
     """
 
-    def __init__(self, name: str, kind: str, labels: tuple[str, ...], reads: tuple[str, ...], source: str) -> None:
+    def __init__(
+        self,
+        name: str,
+        kind: str,
+        labels: tuple[str, ...],
+        reads: tuple[str, ...],
+        source: str,
+        *,
+        owner: str | None = None,
+        examples: Examples | None = None,
+    ) -> None:
         super().__init__(name, self._vote_on_row)
         self.kind = kind
         self.labels = labels
         self.reads = reads
         self.source = source
+        self.owner = owner
+        self.examples = examples
         self.numbers: dict[str, int] = {}
 
     def bind(self, app_labels: Sequence[str]) -> "BatchFunction":

@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 from snorkel.labeling import LabelingFunction
 
+from labeling.functions.stated import Examples
 from labeling.functions.vocabulary import ABSTAIN
 from ledger.errors import FunctionError
 
@@ -30,14 +31,34 @@ class DeclaredFunction(LabelingFunction):
         Gives the vote's label name, or null to abstain, for every row of a table.
     source : str
         What it says, as text: the fingerprint of its column in the vote cache.
+    owner : str or None
+        Who answers for it; None leaves it to the file's ``OWNER``.
+    examples : mapping or sequence of pairs, or None
+        A text (or a row) and the label name expected there, None to abstain.
+    field : str
+        The column that an example's text stands in.
     """
 
-    def __init__(self, name: str, kind: str, labels: tuple[str, ...], expression: pl.Expr, source: str) -> None:
+    def __init__(
+        self,
+        name: str,
+        kind: str,
+        labels: tuple[str, ...],
+        expression: pl.Expr,
+        source: str,
+        *,
+        owner: str | None = None,
+        examples: Examples | None = None,
+        field: str = "text",
+    ) -> None:
         super().__init__(name, self._vote_on_row)
         self.kind = kind
         self.labels = labels
         self.expression = expression
         self.source = source
+        self.owner = owner
+        self.examples = examples
+        self.field = field
         self.numbers: Mapping[str, int] = {}
 
     def bind(self, app_labels: Sequence[str]) -> "DeclaredFunction":
@@ -60,7 +81,15 @@ class DeclaredFunction(LabelingFunction):
         return ABSTAIN if value is None else self.numbers[value]
 
 
-def keyword(name: str, label: str, words: Sequence[str], field: str = "text") -> DeclaredFunction:
+def keyword(
+    name: str,
+    label: str,
+    words: Sequence[str],
+    field: str = "text",
+    *,
+    owner: str | None = None,
+    examples: Examples | None = None,
+) -> DeclaredFunction:
     """Vote where one of the words or phrases stands in the text, whole and in any case.
 
     Parameters
@@ -84,10 +113,18 @@ def keyword(name: str, label: str, words: Sequence[str], field: str = "text") ->
     phrases = [r"\s+".join(re.escape(part) for part in word.split()) for word in words]
     # (?:^|\W) rather than \b, so that a phrase may begin or end with a sign such as # or $.
     pattern = rf"(?i)(?:^|\W)(?:{'|'.join(phrases)})(?:\W|$)"
-    return _matches(name, "keyword", label, pattern, field, f"keyword {label} {field} {sorted(words)}")
+    return _matches(name, "keyword", label, pattern, field, f"keyword {label} {field} {sorted(words)}", owner, examples)
 
 
-def regex(name: str, label: str, pattern: str, field: str = "text") -> DeclaredFunction:
+def regex(
+    name: str,
+    label: str,
+    pattern: str,
+    field: str = "text",
+    *,
+    owner: str | None = None,
+    examples: Examples | None = None,
+) -> DeclaredFunction:
     """Vote where a regular expression matches somewhere in the text, in any case.
 
     The engine is Rust's: linear in time, without look-around and back-references.
@@ -97,10 +134,17 @@ def regex(name: str, label: str, pattern: str, field: str = "text") -> DeclaredF
     FunctionError
         If the pattern is not one.
     """
-    return _matches(name, "regex", label, f"(?i){pattern}", field, f"regex {label} {field} {pattern}")
+    return _matches(name, "regex", label, f"(?i){pattern}", field, f"regex {label} {field} {pattern}", owner, examples)
 
 
-def expression(name: str, label: str, condition: pl.Expr) -> DeclaredFunction:
+def expression(
+    name: str,
+    label: str,
+    condition: pl.Expr,
+    *,
+    owner: str | None = None,
+    examples: Examples | None = None,
+) -> DeclaredFunction:
     """Vote where a Polars condition over the row's columns holds.
 
     Examples
@@ -110,12 +154,18 @@ def expression(name: str, label: str, condition: pl.Expr) -> DeclaredFunction:
     LabelingFunction short, Preprocessors: []
     """
     vote = pl.when(condition).then(pl.lit(label))
-    return DeclaredFunction(
-        name, "expression", (label,), vote, f"expression {label} {condition.meta.serialize(format='json')}"
-    )
+    source = f"expression {label} {condition.meta.serialize(format='json')}"
+    return DeclaredFunction(name, "expression", (label,), vote, source, owner=owner, examples=examples)
 
 
-def column(name: str, field: str, votes: Mapping[str, str]) -> DeclaredFunction:
+def column(
+    name: str,
+    field: str,
+    votes: Mapping[str, str],
+    *,
+    owner: str | None = None,
+    examples: Examples | None = None,
+) -> DeclaredFunction:
     """Vote by a column that says something about the label: an annotator, a queue, another model's output.
 
     Parameters
@@ -129,15 +179,24 @@ def column(name: str, field: str, votes: Mapping[str, str]) -> DeclaredFunction:
     """
     vote = pl.col(field).replace_strict(dict(votes), default=None, return_dtype=pl.String)
     labels = tuple(dict.fromkeys(votes.values()))
-    return DeclaredFunction(name, "column", labels, vote, f"column {field} {sorted(votes.items())}")
+    source = f"column {field} {sorted(votes.items())}"
+    return DeclaredFunction(name, "column", labels, vote, source, owner=owner, examples=examples, field=field)
 
 
-def _matches(name: str, kind: str, label: str, pattern: str, field: str, source: str) -> DeclaredFunction:
+def _matches(
+    name: str,
+    kind: str,
+    label: str,
+    pattern: str,
+    field: str,
+    source: str,
+    owner: str | None,
+    examples: Examples | None,
+) -> DeclaredFunction:
     try:
         pl.Series(["a text"]).str.contains(pattern)
     except pl.exceptions.ComputeError as error:
         reason = " ".join(str(error).split())
         raise FunctionError(f"function '{name}': expected a regular expression of Rust's engine: {reason}") from None
-    return DeclaredFunction(
-        name, kind, (label,), pl.when(pl.col(field).str.contains(pattern)).then(pl.lit(label)), source
-    )
+    vote = pl.when(pl.col(field).str.contains(pattern)).then(pl.lit(label))
+    return DeclaredFunction(name, kind, (label,), vote, source, owner=owner, examples=examples, field=field)

@@ -10,14 +10,16 @@ from types import ModuleType
 
 from snorkel.labeling import LabelingFunction
 
+from labeling.functions.batch import BatchFunction
 from labeling.functions.declared import DeclaredFunction
+from labeling.functions.stated import labels_of, owner_of
 from ledger.errors import FunctionError
 
 FUNCTIONS_FILE = "functions.py"
 
 
 def load_functions(app_folder: Path, labels: Sequence[str]) -> list[LabelingFunction]:
-    """Load an app's labeling functions: the list ``FUNCTIONS`` of its ``functions.py``.
+    """Load an app's labeling functions: the list ``FUNCTIONS`` of its ``functions.py``; its ``OWNER`` answers for those without one.
 
     Raises
     ------
@@ -42,7 +44,16 @@ def load_functions(app_folder: Path, labels: Sequence[str]) -> list[LabelingFunc
         if function.name in seen:
             raise FunctionError(f"{path}: two functions are called '{function.name}'; give each a name of its own")
         seen.add(function.name)
-        if isinstance(function, DeclaredFunction):
+        owner = getattr(module, "OWNER", None)
+        if owner_of(function) is None and owner is not None:
+            function.owner = owner
+        unknown = [label for label in labels_of(function, labels) if label not in labels]
+        if unknown:
+            raise FunctionError(
+                f"{path}:{line_of_function(path, function.name)}: function '{function.name}': votes for '{unknown[0]}'; "
+                f"expected one of the app's labels: {', '.join(labels)}"
+            )
+        if isinstance(function, DeclaredFunction | BatchFunction):
             try:
                 function.bind(labels)
             except FunctionError as error:
