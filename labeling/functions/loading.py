@@ -10,7 +10,9 @@ from types import ModuleType
 
 from snorkel.labeling import LabelingFunction
 
+from labeling.functions.batch import BatchFunction
 from labeling.functions.declared import DeclaredFunction
+from labeling.functions.logic import LogicFunction
 from ledger.errors import FunctionError
 
 FUNCTIONS_FILE = "functions.py"
@@ -41,8 +43,14 @@ def load_functions(app_folder: Path, labels: Sequence[str]) -> list[LabelingFunc
             )
         if function.name in seen:
             raise FunctionError(f"{path}: two functions are called '{function.name}'; give each a name of its own")
+        later = [name for name in getattr(function, "reads_votes", ()) if name not in seen]
+        if later:
+            raise FunctionError(
+                f"{path}:{line_of_function(path, function.name)}: function '{function.name}': reads the votes of '{later[0]}', "
+                "which does not stand before it in FUNCTIONS; add it, or move it up"
+            )
         seen.add(function.name)
-        if isinstance(function, DeclaredFunction):
+        if isinstance(function, DeclaredFunction | BatchFunction | LogicFunction):
             try:
                 function.bind(labels)
             except FunctionError as error:
