@@ -14,7 +14,14 @@ from pydantic import Field
 from snorkel.labeling import LabelingFunction
 
 from labeling.corpus import read_corpus
-from labeling.functions import ABSTAIN, FUNCTIONS_FILE, DeclaredFunction, line_of_function, load_functions
+from labeling.functions import (
+    ABSTAIN,
+    FUNCTIONS_FILE,
+    DeclaredFunction,
+    labels_of,
+    line_of_function,
+    load_functions,
+)
 from ledger.errors import FunctionError
 from ledger.meter import Usage
 from ledger.parameters import Parameters, read_parameters
@@ -201,9 +208,8 @@ def as_number(vote: object, function: LabelingFunction, record: Mapping[str, Any
 
 def describe(function: LabelingFunction, labels: Sequence[str]) -> dict[str, Any]:
     """Describe a function for the reports: name, kind and the labels it may vote for."""
-    if isinstance(function, DeclaredFunction):
-        return {"name": function.name, "kind": function.kind, "labels": list(function.labels)}
-    return {"name": function.name, "kind": "row", "labels": list(labels)}
+    kind = function.kind if isinstance(function, DeclaredFunction) else "row"
+    return {"name": function.name, "kind": kind, "labels": list(labels_of(function, labels))}
 
 
 if __name__ == "__main__":

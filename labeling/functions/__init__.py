@@ -3,7 +3,6 @@
 What a data team imports in its ``functions.py`` stands here.
 """
 
-from labeling.functions.batch import BatchFunction
 from labeling.functions.declared import DeclaredFunction, column, expression, keyword, regex
 from labeling.functions.loading import FUNCTIONS_FILE, line_of_function, load_functions
 from labeling.functions.stated import about, examples_of, labels_of, owner_of
@@ -12,7 +11,6 @@ from labeling.functions.vocabulary import ABSTAIN
 __all__ = [
     "ABSTAIN",
     "FUNCTIONS_FILE",
-    "BatchFunction",
     "DeclaredFunction",
     "about",
     "column",

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 from snorkel.labeling import LabelingFunction
 
-from labeling.functions.stated import Examples
+from labeling.functions.stated import Examples, number_labels
 from labeling.functions.vocabulary import ABSTAIN
 from ledger.errors import FunctionError
 
@@ -63,12 +63,7 @@ class DeclaredFunction(LabelingFunction):
 
     def bind(self, app_labels: Sequence[str]) -> "DeclaredFunction":
         """Learn the number of each label; raise a FunctionError for a name that the app does not have."""
-        for label in self.labels:
-            if label not in app_labels:
-                raise FunctionError(
-                    f"function '{self.name}': votes for '{label}'; expected one of the app's labels: {', '.join(app_labels)}"
-                )
-        self.numbers = {label: app_labels.index(label) for label in self.labels}
+        self.numbers = number_labels(self, app_labels)
         return self
 
     def _vote_on_row(self, x: Any) -> int:

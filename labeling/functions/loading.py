@@ -10,9 +10,8 @@ from types import ModuleType
 
 from snorkel.labeling import LabelingFunction
 
-from labeling.functions.batch import BatchFunction
 from labeling.functions.declared import DeclaredFunction
-from labeling.functions.stated import labels_of, owner_of
+from labeling.functions.stated import number_labels, owner_of
 from ledger.errors import FunctionError
 
 FUNCTIONS_FILE = "functions.py"
@@ -34,6 +33,7 @@ def load_functions(app_folder: Path, labels: Sequence[str]) -> list[LabelingFunc
     functions = getattr(module, "FUNCTIONS", None)
     if not isinstance(functions, list | tuple) or not functions:
         raise FunctionError(f"{path}: expected a list FUNCTIONS of labeling functions, got {functions!r}")
+    owner = getattr(module, "OWNER", None)
     seen: set[str] = set()
     for position, function in enumerate(functions, start=1):
         if not isinstance(function, LabelingFunction):
@@ -44,20 +44,14 @@ def load_functions(app_folder: Path, labels: Sequence[str]) -> list[LabelingFunc
         if function.name in seen:
             raise FunctionError(f"{path}: two functions are called '{function.name}'; give each a name of its own")
         seen.add(function.name)
-        owner = getattr(module, "OWNER", None)
-        if owner_of(function) is None and owner is not None:
-            function.owner = owner
-        unknown = [label for label in labels_of(function, labels) if label not in labels]
-        if unknown:
-            raise FunctionError(
-                f"{path}:{line_of_function(path, function.name)}: function '{function.name}': votes for '{unknown[0]}'; "
-                f"expected one of the app's labels: {', '.join(labels)}"
-            )
-        if isinstance(function, DeclaredFunction | BatchFunction):
-            try:
+        function.owner = owner_of(function, owner)
+        try:
+            if isinstance(function, DeclaredFunction):
                 function.bind(labels)
-            except FunctionError as error:
-                raise FunctionError(f"{path}:{line_of_function(path, function.name)}: {error}") from None
+            else:
+                number_labels(function, labels)
+        except FunctionError as error:
+            raise FunctionError(f"{path}:{line_of_function(path, function.name)}: {error}") from None
     return list(functions)
 
 

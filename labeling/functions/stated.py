@@ -50,7 +50,25 @@ def about(
 
 def labels_of(function: LabelingFunction, app_labels: Sequence[str]) -> tuple[str, ...]:
     """Return the label names that a function may vote for: those it states, or all of the app's."""
-    return tuple(getattr(function, "labels", None) or app_labels)
+    stated: Sequence[str] | None = getattr(function, "labels", None)
+    return tuple(app_labels if stated is None else stated)
+
+
+def number_labels(function: LabelingFunction, app_labels: Sequence[str]) -> dict[str, int]:
+    """Return the number of each label that a function may vote for.
+
+    Raises
+    ------
+    FunctionError
+        If it states a name that the app does not have.
+    """
+    stated = labels_of(function, app_labels)
+    for label in stated:
+        if label not in app_labels:
+            raise FunctionError(
+                f"function '{function.name}': votes for '{label}'; expected one of the app's labels: {', '.join(app_labels)}"
+            )
+    return {label: app_labels.index(label) for label in stated}
 
 
 def owner_of(function: LabelingFunction, default: str | None = None) -> str | None:
