@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 from pydantic import Field
 
+from labeling.checkpoint import resolve_checkpoint
 from labeling.training_set import TrainingSet, read_training_set
 from ledger.errors import DataError
 from ledger.meter import Usage, carry_forward, cpu_seconds
@@ -22,7 +23,6 @@ from ledger.parameters import Parameters, read_parameters
 from ledger.places import Places
 from ledger.stage import run_stage
 from training.batches import length_grouped
-from training.checkpoint import resolve_checkpoint
 from training.determinism import make_deterministic
 from training.meters import leave_meter
 from training.model_files import Model, write_model

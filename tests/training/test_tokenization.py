@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from labeling.checkpoint import resolve_checkpoint
 from ledger.errors import CheckpointError
-from training.checkpoint import resolve_checkpoint
 from training.tokenization import encode, pad, read_tokenizer, write_tokenizer
 
 

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models
 
+from labeling.checkpoint import resolve_checkpoint
 from ledger.errors import CheckpointError
-from training.checkpoint import resolve_checkpoint
 from training.tokenization import encode, read_tokenizer
 from training.vocabulary import prune_tokenizer, used_ids
 

