@@ -17,7 +17,9 @@ from labeling.corpus import read_corpus
 from labeling.functions import (
     ABSTAIN,
     FUNCTIONS_FILE,
+    BatchFunction,
     DeclaredFunction,
+    LogicFunction,
     labels_of,
     line_of_function,
     load_functions,
@@ -133,8 +135,16 @@ def vote_all(functions: Sequence[LabelingFunction], rows: pl.DataFrame, labels: 
     rows = rows.drop(*HIDDEN_COLUMNS, strict=False)
     declared = [function for function in functions if isinstance(function, DeclaredFunction)]
     columns = dict(zip([f.name for f in declared], _vote_declared(declared, rows, labels), strict=True))
-    coded = [function for function in functions if function.name not in columns]
+    for function in functions:
+        if isinstance(function, BatchFunction):
+            columns[function.name] = _vote_batch(function, rows, labels)
+    rules = [function for function in functions if isinstance(function, LogicFunction)]
+    coded = [function for function in functions if function.name not in columns and function not in rules]
     columns |= dict(zip([f.name for f in coded], _vote_coded(coded, rows, labels), strict=True))
+    for rule in rules:
+        known = [name for name in rule.reads_votes if name in columns]
+        votes = pl.DataFrame([pl.Series(name, columns[name].column, dtype=pl.Int8) for name in known])
+        columns[rule.name] = Votes(rule.bind(labels).vote_on_votes(votes))
     return [columns[function.name] for function in functions]
 
 
@@ -160,6 +170,16 @@ def _vote_declared(functions: Sequence[DeclaredFunction], rows: pl.DataFrame, la
         raise FunctionError(f"function '{failing}': {' '.join(str(error).split())}", failing) from None
     # A constant expression gives one row, whatever the table's height.
     return [Votes(np.broadcast_to(table[f.name].to_numpy(), rows.height).astype(np.int8)) for f in functions]
+
+
+def _vote_batch(function: BatchFunction, rows: pl.DataFrame, labels: Sequence[str]) -> Votes:
+    missing = [name for name in function.reads if name not in rows.columns]
+    if missing:
+        raise FunctionError(
+            f"function '{function.name}': reads the column '{missing[0]}'; the rows have: {', '.join(rows.columns)}",
+            function.name,
+        )
+    return Votes(function.bind(labels).vote_on(rows))
 
 
 def _first_failing(functions: Sequence[DeclaredFunction], rows: pl.DataFrame) -> str:
@@ -208,7 +228,8 @@ def as_number(vote: object, function: LabelingFunction, record: Mapping[str, Any
 
 def describe(function: LabelingFunction, labels: Sequence[str]) -> dict[str, Any]:
     """Describe a function for the reports: name, kind and the labels it may vote for."""
-    kind = function.kind if isinstance(function, DeclaredFunction) else "row"
+    declared = isinstance(function, DeclaredFunction | BatchFunction | LogicFunction)
+    kind = function.kind if declared else "row"
     return {"name": function.name, "kind": kind, "labels": list(labels_of(function, labels))}
 
 

@@ -3,23 +3,35 @@
 What a data team imports in its ``functions.py`` stands here.
 """
 
+from labeling.functions.batch import BatchFunction
 from labeling.functions.declared import DeclaredFunction, column, expression, keyword, regex
+from labeling.functions.embedding import NearestFunction, nearest
+from labeling.functions.knowledge import KNOWLEDGE_FOLDER, KnowledgeFunction, knowledge
 from labeling.functions.loading import FUNCTIONS_FILE, line_of_function, load_functions
 from labeling.functions.stated import about, examples_of, labels_of, owner_of
+from labeling.functions.logic import LogicFunction, implies
 from labeling.functions.vocabulary import ABSTAIN
 
 __all__ = [
     "ABSTAIN",
-    "FUNCTIONS_FILE",
+    "BatchFunction",
     "DeclaredFunction",
+    "FUNCTIONS_FILE",
+    "KNOWLEDGE_FOLDER",
+    "KnowledgeFunction",
+    "LogicFunction",
+    "NearestFunction",
     "about",
     "column",
     "examples_of",
     "expression",
+    "implies",
     "keyword",
+    "knowledge",
     "labels_of",
     "line_of_function",
     "load_functions",
+    "nearest",
     "owner_of",
     "regex",
 ]

@@ -8,9 +8,8 @@ import numpy as np
 import polars as pl
 from snorkel.labeling import LabelingFunction
 
-from labeling.functions.stated import Examples
+from labeling.functions.stated import Examples, number_labels
 from labeling.functions.vocabulary import ABSTAIN
-from ledger.errors import FunctionError
 
 
 class BatchFunction(LabelingFunction, ABC):
@@ -56,12 +55,7 @@ class BatchFunction(LabelingFunction, ABC):
 
     def bind(self, app_labels: Sequence[str]) -> "BatchFunction":
         """Learn the number of each label; raise a FunctionError for a name that the app does not have."""
-        for label in self.labels:
-            if label not in app_labels:
-                raise FunctionError(
-                    f"function '{self.name}': votes for '{label}'; expected one of the app's labels: {', '.join(app_labels)}"
-                )
-        self.numbers = {label: app_labels.index(label) for label in self.labels}
+        self.numbers = number_labels(self, app_labels)
         return self
 
     @abstractmethod

@@ -10,7 +10,9 @@ from types import ModuleType
 
 from snorkel.labeling import LabelingFunction
 
+from labeling.functions.batch import BatchFunction
 from labeling.functions.declared import DeclaredFunction
+from labeling.functions.logic import LogicFunction
 from labeling.functions.stated import number_labels, owner_of
 from ledger.errors import FunctionError
 
@@ -43,10 +45,16 @@ def load_functions(app_folder: Path, labels: Sequence[str]) -> list[LabelingFunc
             )
         if function.name in seen:
             raise FunctionError(f"{path}: two functions are called '{function.name}'; give each a name of its own")
+        later = [name for name in getattr(function, "reads_votes", ()) if name not in seen]
+        if later:
+            raise FunctionError(
+                f"{path}:{line_of_function(path, function.name)}: function '{function.name}': reads the votes of '{later[0]}', "
+                "which does not stand before it in FUNCTIONS; add it, or move it up"
+            )
         seen.add(function.name)
         function.owner = owner_of(function, owner)
         try:
-            if isinstance(function, DeclaredFunction):
+            if isinstance(function, DeclaredFunction | BatchFunction | LogicFunction):
                 function.bind(labels)
             else:
                 number_labels(function, labels)
