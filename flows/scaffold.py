@@ -5,6 +5,8 @@ import re
 from pathlib import Path
 
 from labeling.app import APP_NAME
+from labeling.gate import HEADER as AGREED_HEADER
+from labeling.gold import HEADER as GOLD_HEADER
 from ledger.errors import ConfigurationError
 from ledger.parameters import PARAMETERS_FILE, line_of, read_yaml
 from ledger.places import Places
@@ -100,6 +102,8 @@ def create_app(name: str) -> list[Path]:
     written = {
         places.app_folder / "app.yaml": CONFIGURATION,
         places.app_folder / "functions.py": FUNCTIONS,
+        places.agreed: AGREED_HEADER,
+        places.gold_answers: ",".join(GOLD_HEADER) + "\n",
         sources / "reviews.csv": invented_rows(),
         PARAMETERS_FILE: listed,
     }

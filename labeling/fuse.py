@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +12,7 @@ from pydantic import Field
 from labeling.app import App, read_app
 from labeling.collect import clean
 from labeling.duplicates import near_duplicate_groups
+from labeling.gold import Answer, latest, read_answers, standing_answers
 from labeling.reconcile import Claim, estimate_reliability, reconcile
 from labeling.sources import read_wrench
 from labeling.splits import GOLD, TEST, TRAIN, published_splits, shared_splits, strictest
@@ -46,7 +48,15 @@ def main(places: Places, usage: Usage, sources: str) -> None:
     reliability = estimate_reliability(
         disputes(families, app), {name: s.reliability for name, s in app.sources.items()}
     )
-    messages, set_aside, conflicts = fuse(families, app, reliability, parameters)
+    texts = dict(zip(records["record"], records["text"], strict=True))
+    reviewed, passed_over = standing_answers(read_answers(places.gold_answers, app.labels), texts)
+    messages, set_aside, conflicts = fuse(families, app, reliability, parameters, reviewed)
+    if passed_over:
+        logger.warning(
+            "%s: %d answers are passed over: their row is gone, or its text has changed",
+            places.gold_answers,
+            passed_over,
+        )
     logger.info(
         "%d records, %d messages; %d set aside, each with its reason", records.height, len(messages), len(set_aside)
     )
@@ -63,6 +73,7 @@ def main(places: Places, usage: Usage, sources: str) -> None:
         "conflicts": sum(conflicts.values()),
         "fields": {field: {"conflicts": n} for field, n in sorted(conflicts.items())},
         "splits": {split: splits.get(split, 0) for split in (TRAIN, GOLD, TEST)},
+        "reviewed": {"rows": len(reviewed), "passed_over": passed_over},
         "reliability": reliability,
     }
     places.fuse_report.parent.mkdir(parents=True, exist_ok=True)
@@ -109,12 +120,18 @@ def disputes(families: list[list[Record]], app: App) -> list[list[Claim]]:
 
 
 def fuse(
-    families: list[list[Record]], app: App, reliability: dict[str, float], parameters: FuseParameters
+    families: list[list[Record]],
+    app: App,
+    reliability: dict[str, float],
+    parameters: FuseParameters,
+    reviewed: Mapping[str, Answer],
 ) -> tuple[list[Record], list[Record], dict[str, int]]:
     """Turn families of near-duplicates into messages.
 
     A family that holds a test record gives its test records, each as it stands (the test is never merged),
     and sets all its others aside. Any other family gives one message, or one a record where the app does not merge.
+    A message of which a record was reviewed is gold, whatever is drawn, and has the label that was answered; a published test
+    message stays what it is.
 
     Returns
     -------
@@ -129,6 +146,7 @@ def fuse(
     set_aside: list[Record] = []
     conflicts: dict[str, int] = dict.fromkeys(("label", *app.fields), 0)
     unsplit: list[int] = []
+    labeled: list[bool] = []  # by a source: an answer must not move the draw of other messages
     for family in families:
         published = [record["split"] for record in family]
         if TEST in published:
@@ -148,10 +166,13 @@ def fuse(
                 conflicts[field] += len({value for _, value in claims_on(members, field)}) > 1
             known = [record["split"] for record in members if record["split"]]
             message = settle(members, app, reliability, strictest(known) if known else TRAIN)
-            if message["split"] == GOLD and message["label"] is None:
-                message["split"] = TRAIN  # nothing to choose by, but text to learn from
             if not known:
                 unsplit.append(len(messages))
+                labeled.append(message["label"] is not None)
+            if answers := [reviewed[r["record"]] for r in members if r["record"] in reviewed]:
+                message |= {"label": latest(answers).label, "split": GOLD}
+            if message["split"] == GOLD and message["label"] is None:
+                message["split"] = TRAIN  # nothing to choose by, but text to learn from
             messages.append(message)
             kept = {"record": message["row_id"]}
             set_aside.extend(
@@ -159,13 +180,14 @@ def fuse(
             )
     drawn = shared_splits(
         [messages[i]["row_id"] for i in unsplit],
-        [messages[i]["label"] is not None for i in unsplit],
+        labeled,
         parameters.gold,
         parameters.test,
         parameters.seed,
     )
     for i, split in zip(unsplit, drawn, strict=True):
-        messages[i]["split"] = split
+        if messages[i]["split"] != GOLD:  # not yet drawn, so reviewed
+            messages[i]["split"] = split
     return messages, set_aside, conflicts
 
 

@@ -36,9 +36,11 @@ def published_splits(texts: Sequence[str], published: Mapping[str, Sequence[str]
 
 
 def shared_splits(row_ids: Sequence[str], labeled: Sequence[bool], gold: float, test: float, seed: int) -> list[str]:
-    """Split messages by shares, each by a hash of its own name, so that the order and number of the others does not matter.
+    """Split messages by shares, each by hashes of its own name, so that the order and number of the others does not matter.
 
-    Only the share of labeled messages does: as it changes, messages near the new thresholds move.
+    One hash says whether a message is drawn at all, a second, independent one whether it is gold or test if so. Of the
+    others only the share of labeled messages matters: as it changes, messages near the threshold of the first hash come in from train
+    or go back to it, but none ever changes between gold and test.
 
     Only a labeled message can be gold or test. The shares are of all messages; where fewer are labeled than
     the shares ask for, the labeled ones are divided between gold and test in the same proportion.
@@ -65,13 +67,12 @@ def shared_splits(row_ids: Sequence[str], labeled: Sequence[bool], gold: float, 
     scale = min(len(row_ids) / known, 1 / (gold + test)) if gold + test > 0 else 0.0
     splits = []
     for row_id, is_labeled in zip(row_ids, labeled, strict=True):
-        draw = _uniform(f"{seed}:{row_id}")
-        if is_labeled and draw < test * scale:
-            splits.append(TEST)
-        elif is_labeled and draw < (test + gold) * scale:
-            splits.append(GOLD)
-        else:
+        if not is_labeled or _uniform(f"{seed}:{row_id}") >= (gold + test) * scale:
             splits.append(TRAIN)
+        elif _uniform(f"{seed}:role:{row_id}") * (gold + test) < test:
+            splits.append(TEST)
+        else:
+            splits.append(GOLD)
     return splits
 
 

@@ -24,6 +24,7 @@ from labeling.functions import (
     line_of_function,
     load_functions,
 )
+from labeling.gate import hold_to_agreed
 from ledger.errors import FunctionError
 from ledger.meter import Usage
 from ledger.parameters import Parameters, read_parameters
@@ -42,6 +43,7 @@ class VoteParameters(Parameters):
     """Section ``vote`` of ``params.yaml``."""
 
     error_share: Annotated[float, Field(ge=0, le=1)]
+    gate_votes: Annotated[int, Field(ge=1)]
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,7 @@ def main(places: Places, usage: Usage) -> None:
     matrix = np.column_stack([voted.column for voted in votes])
     logger.info("%d functions on %d rows; %.1f %% covered", len(functions), rows.height, 100 * coverage(matrix))
 
+    hold_to_agreed(places, [function.name for function in functions], matrix, rows, labels, parameters.gate_votes)
     described = [describe(function, labels) for function in functions]
     table = rows.select("row_id").with_columns(
         pl.Series(function.name, voted.column, dtype=pl.Int8) for function, voted in zip(functions, votes, strict=True)

@@ -33,8 +33,18 @@ class Places:
 
     @property
     def app_folder(self) -> Path:
-        """What a data team edits: ``app.yaml`` and ``functions.py``."""
+        """What a data team owns: ``app.yaml``, ``functions.py``, ``gold.csv`` and ``agreed.yaml``."""
         return self.root / APPS_FOLDER / self.app
+
+    @property
+    def gold_answers(self) -> Path:
+        """What people said of rows when they reviewed them; committed, read by `fuse`."""
+        return self.app_folder / "gold.csv"
+
+    @property
+    def agreed(self) -> Path:
+        """The accuracy on gold below which no edit may bring a function; committed, read by `vote`."""
+        return self.app_folder / "agreed.yaml"
 
     @property
     def records(self) -> Path:

@@ -10,7 +10,7 @@ from labeling.check import find_faults
 from ledger.errors import ConfigurationError
 from ledger.places import Places
 
-PARAMETERS = "vote:\n  error_share: 0.05\n# the apps\napps:\n  first:   # ours\n    sources: data/first\n\nfuse:\n  seed: 1  # draws\n"
+PARAMETERS = "vote:\n  error_share: 0.05\n  gate_votes: 10\n# the apps\napps:\n  first:   # ours\n    sources: data/first\n\nfuse:\n  seed: 1  # draws\n"
 
 
 @pytest.fixture

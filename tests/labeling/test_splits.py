@@ -38,3 +38,12 @@ def test_few_labeled_messages_are_all_used_in_proportion():
     splits = shared_splits(row_ids, [i < 300 for i in range(5000)], 0.1, 0.2, seed=3)
     assert splits.count(TRAIN) == 4700
     assert 170 < splits.count(TEST) < 230
+
+
+@given(IDS, IDS)
+def test_no_message_changes_between_gold_and_test_whatever_is_added(row_ids, others):
+    labeled = [i % 3 == 0 for i in range(len(row_ids))]
+    before = shared_splits(row_ids, labeled, 0.1, 0.2, seed=1)
+    more = [f"new {other}" for other in others]
+    after = shared_splits([*row_ids, *more], [*labeled, *[False] * len(more)], 0.1, 0.2, seed=1)
+    assert all({a, b} != {GOLD, TEST} for a, b in zip(before, after[: len(row_ids)], strict=True))

@@ -1,0 +1,84 @@
+import numpy as np
+import polars as pl
+import pytest
+
+from labeling.gate import agree, fingerprint, hold_to_agreed, read_agreed, write_agreed
+from ledger.errors import FunctionError
+from tests.labeling.conftest import FUNCTIONS, run_until
+
+LABELS = ("bad", "good")
+ROWS = pl.DataFrame(
+    {
+        "row_id": list("abcdef"),
+        "split": ["gold"] * 4 + ["train"] * 2,
+        "label": pl.Series([0, 0, 1, 1, -1, -1], dtype=pl.Int8),
+    }
+)
+RIGHT = np.array([[0, 0, 1, 1, 0, 1]], dtype=np.int8).T
+WORSE = np.array([[0, 1, 0, 1, -1, 1]], dtype=np.int8).T
+
+
+def held(places, matrix, rows=ROWS, least=1):
+    hold_to_agreed(places, ["praise"], matrix, rows, LABELS, least)
+
+
+def test_an_edit_that_lowers_the_accuracy_is_refused_with_all_that_helps(small_app):
+    write_agreed(small_app.agreed, agree(["praise"], RIGHT, ROWS, 0.1))
+    held(small_app, RIGHT)
+    expected = (
+        r"functions\.py:5: function 'praise': accuracy on gold is 0\.5000 on 4 votes, agreed was at least 0\.9000; wrong first "
+        r"on 'b' \(good, gold bad\), 'c' \(bad, gold good\); mend it, or agree anew with `pricecut agree small --function praise`"
+    )
+    with pytest.raises(FunctionError, match=expected):
+        held(small_app, WORSE)
+
+
+def test_too_few_gold_votes_refuse_nothing(small_app):
+    write_agreed(small_app.agreed, agree(["praise"], RIGHT, ROWS, 0.0))
+    held(small_app, WORSE, least=5)
+
+
+def test_another_gold_sample_is_told(small_app):
+    write_agreed(small_app.agreed, agree(["praise"], RIGHT, ROWS, 0.0))
+    more = ROWS.with_columns(pl.Series("split", ["gold"] * 5 + ["train"]), pl.Series("label", [0, 0, 1, 1, 1, -1]))
+    assert fingerprint(more) != fingerprint(ROWS) == fingerprint(ROWS.reverse())
+    with pytest.raises(FunctionError, match=r"the gold sample has changed since \(then 4 votes\)"):
+        held(small_app, RIGHT, more)
+
+
+def test_coverage_is_held_where_it_was_agreed(small_app):
+    write_agreed(small_app.agreed, agree(["praise"], RIGHT, ROWS, 0.0, coverage=True))
+    fewer = RIGHT.copy()
+    fewer[4] = -1
+    with pytest.raises(FunctionError, match=r"votes on 0\.5000 of the train rows, agreed was at least 1\.0000"):
+        held(small_app, fewer)
+
+
+@pytest.mark.parametrize("text", [None, "", "# nothing\n", "{}\n"])
+def test_nothing_agreed(small_app, text):
+    if text is not None:
+        small_app.agreed.write_text(text)
+    assert read_agreed(small_app) == {}
+    held(small_app, WORSE)
+
+
+def test_what_is_written_is_read(small_app):
+    agreed = agree(["praise", "silent"], np.hstack([RIGHT, np.full_like(RIGHT, -1)]), ROWS, 0.02)
+    assert list(agreed) == ["praise"]
+    write_agreed(small_app.agreed, agreed)
+    assert read_agreed(small_app) == agreed
+
+
+def test_the_stage_refuses(small_app):
+    run_until(small_app, "vote")
+    rows = pl.read_parquet(small_app.corpus)
+    matrix = pl.read_parquet(small_app.votes).drop("row_id").to_numpy()
+    write_agreed(small_app.agreed, agree(["praise", "blame", "shouts"], matrix, rows, 0.0))
+    run_until(small_app, "vote")
+    before = small_app.votes.read_bytes()
+    (small_app.app_folder / "functions.py").write_text(FUNCTIONS.replace('"praise", "good"', '"praise", "bad"'))
+    params = (small_app.root / "params.yaml").read_text().replace("gate_votes: 10", "gate_votes: 2")
+    (small_app.root / "params.yaml").write_text(params)
+    with pytest.raises(FunctionError, match="function 'praise': accuracy on gold is 0"):
+        run_until(small_app, "vote")
+    assert small_app.votes.read_bytes() == before
