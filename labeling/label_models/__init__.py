@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from labeling.functions import ABSTAIN
+from labeling.label_models.patterns import collapse
 from ledger.errors import DataError
 
 logger = logging.getLogger(__name__)
@@ -144,17 +145,13 @@ def fit_snorkel(matrix: np.ndarray, balance: np.ndarray, epochs: int, seed: int)
     DataError
         With fewer than three functions, which Snorkel's model needs.
     """
-    from snorkel.labeling.model import LabelModel as SnorkelLabelModel
-
     if matrix.shape[1] < 3:
         raise DataError(
             "Snorkel's label model needs at least 3 labeling functions; add some, or set label.model to majority"
         )
-    classes = len(balance)
-    snorkel = SnorkelLabelModel(cardinality=classes, verbose=False)
-    snorkel.fit(matrix, class_balance=balance.tolist(), n_epochs=epochs, seed=seed, progress_bar=False)
-    # Snorkel's first row is the abstention's probability.
-    return LabelModel("snorkel", balance, snorkel.get_conditional_probs()[:, 1:, :].astype(np.float64))
+    from labeling.label_models.snorkel_model import snorkel_table
+
+    return LabelModel("snorkel", balance, snorkel_table(collapse(matrix, len(balance)), balance, epochs, seed))
 
 
 Fit = Callable[[np.ndarray, np.ndarray], LabelModel]

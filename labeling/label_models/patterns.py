@@ -1,0 +1,198 @@
+"""Rows of votes collapse to distinct patterns with counts: what a label model costs, the patterns cost."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy.sparse import csr_matrix
+
+from labeling.functions.vocabulary import ABSTAIN
+from ledger.errors import DataError
+
+CHUNK = 65_536
+"""Rows worked on at once, so that what is built on the way stays small beside the votes."""
+
+HASH_SEEDS = 8
+
+
+@dataclass(frozen=True)
+class Patterns:
+    """The distinct rows of a label matrix.
+
+    Attributes
+    ----------
+    functions, classes : int
+        How many vote, and for how many classes.
+    counts : np.ndarray
+        float64 of shape (patterns,): the rows that each pattern stands for.
+    inverse : np.ndarray
+        int32 of shape (rows,): the pattern of each row.
+    matrix : np.ndarray or None
+        int8 of shape (patterns, functions), ABSTAIN for none; None where the votes came as triples.
+    triples : csr_matrix or None
+        As ``one_hot``; None where the votes came as a matrix.
+    """
+
+    functions: int
+    classes: int
+    counts: np.ndarray
+    inverse: np.ndarray
+    matrix: np.ndarray | None
+    triples: csr_matrix | None = None
+
+    @property
+    def height(self) -> int:
+        """How many distinct patterns there are."""
+        return len(self.counts)
+
+    @cached_property
+    def one_hot(self) -> csr_matrix:
+        """The votes, sparse float32 of shape (patterns, functions * classes): 1 at ``function * classes + vote``."""
+        if self.triples is not None:
+            return self.triples
+        assert self.matrix is not None
+        return _one_hot(self.matrix, self.classes)
+
+    @cached_property
+    def votes_per_pattern(self) -> np.ndarray:
+        """How many functions vote in each pattern, int64 of shape (patterns,)."""
+        if self.matrix is not None:
+            return (self.matrix != ABSTAIN).sum(axis=1)
+        return np.diff(self.one_hot.indptr).astype(np.int64)
+
+    def rows(self, values: np.ndarray) -> np.ndarray:
+        """Spread what was computed for each pattern, shape (patterns, …), to the rows."""
+        return values[self.inverse]
+
+
+def collapse(matrix: np.ndarray, classes: int) -> Patterns:
+    """Collapse a label matrix to its distinct rows.
+
+    Rows are told apart by a 64-bit hash of their bytes, which is then verified against the rows themselves, and drawn
+    anew in the (never seen) case of a collision: `np.unique(axis=0)` sorts whole rows and takes ten times as long.
+    The patterns' order does not depend on the rows'.
+
+    Parameters
+    ----------
+    matrix : np.ndarray
+        int8 of shape (rows, functions), ABSTAIN for none.
+    classes : int
+        How many classes there are.
+
+    Raises
+    ------
+    DataError
+        If a vote is neither ABSTAIN nor the number of a class.
+    """
+    matrix = np.ascontiguousarray(matrix, dtype=np.int8)
+    if matrix.size and not (matrix.min() >= ABSTAIN and matrix.max() < classes):
+        raise DataError(
+            f"votes go from {matrix.min()} to {matrix.max()}; expected {ABSTAIN} (none) to {classes - 1}; run `vote` again"
+        )
+    first, inverse, counts = _distinct_rows(matrix)
+    return Patterns(matrix.shape[1], classes, counts.astype(np.float64), inverse, matrix[first])
+
+
+def collapse_triples(
+    rows: np.ndarray, functions: np.ndarray, votes: np.ndarray, shape: tuple[int, int], classes: int
+) -> Patterns:
+    """Collapse votes given as (row, function, vote): for crowds, where most annotators see few rows.
+
+    Parameters
+    ----------
+    rows, functions, votes : np.ndarray
+        int of shape (votes,); a pair of row and function stands once.
+    shape : tuple of int
+        Rows, functions.
+    classes : int
+        How many classes there are.
+
+    Raises
+    ------
+    DataError
+        If a pair of row and function stands twice, or a vote is not the number of a class.
+    """
+    if len(votes) and not (votes.min() >= 0 and votes.max() < classes):
+        raise DataError(f"votes go from {votes.min()} to {votes.max()}; expected 0 to {classes - 1}")
+    symbols = functions.astype(np.int64) * classes + votes
+    order = np.lexsort((symbols, rows))
+    rows, symbols, functions = rows[order], symbols[order], functions[order]
+    twice = (rows[1:] == rows[:-1]) & (functions[1:] == functions[:-1])
+    if twice.any():
+        at = int(twice.argmax())
+        raise DataError(
+            f"function {functions[at]} votes twice on row {rows[at]}; expected one vote of a function on a row"
+        )
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=shape[0]))])
+    data = np.ones(len(symbols), dtype=np.float32)
+    table = csr_matrix((data, symbols.astype(np.int32), indptr), shape=(shape[0], shape[1] * classes))
+    first, inverse, counts = _distinct_sparse_rows(table)
+    return Patterns(shape[1], classes, counts.astype(np.float64), inverse, None, table[first])
+
+
+def _one_hot(matrix: np.ndarray, classes: int) -> csr_matrix:
+    found, lengths = [], [np.zeros(1, dtype=np.int64)]
+    for start in range(0, len(matrix), CHUNK):
+        chunk = matrix[start : start + CHUNK]
+        row, function = np.nonzero(chunk != ABSTAIN)
+        found.append((function * classes + chunk[row, function]).astype(np.int32))
+        lengths.append(np.bincount(row, minlength=len(chunk)))
+    symbols = np.concatenate(found) if found else np.zeros(0, dtype=np.int32)
+    indptr = np.cumsum(np.concatenate(lengths))
+    if indptr[-1] < np.iinfo(np.int32).max:
+        indptr = indptr.astype(np.int32)
+    shape = (len(matrix), matrix.shape[1] * classes)
+    return csr_matrix((np.ones(len(symbols), dtype=np.float32), symbols, indptr), shape=shape)
+
+
+def _mixed(words: np.ndarray, seed: int) -> np.ndarray:
+    """Mix uint64 words (splitmix64's finalizer), so that each bit of a word moves half the bits of the answer."""
+    mixed = words + np.uint64((0x9E3779B97F4A7C15 * (seed + 1)) % 2**64)
+    mixed ^= mixed >> np.uint64(30)
+    mixed *= np.uint64(0xBF58476D1CE4E5B9)
+    mixed ^= mixed >> np.uint64(27)
+    mixed *= np.uint64(0x94D049BB133111EB)
+    mixed ^= mixed >> np.uint64(31)
+    return mixed
+
+
+def _distinct(hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    _, first, inverse, counts = np.unique(hashes, return_index=True, return_inverse=True, return_counts=True)
+    return first, inverse.reshape(-1).astype(np.int32), counts
+
+
+def _distinct_rows(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the first row of each pattern, the pattern of each row, and the rows of each pattern."""
+    height, width = matrix.shape
+    words = -(-width // 8)
+    for seed in range(HASH_SEEDS):
+        hashes = np.zeros(height, dtype=np.uint64)
+        for start in range(0, height, CHUNK):
+            chunk = matrix[start : start + CHUNK]
+            padded = np.zeros((len(chunk), words * 8), dtype=np.int8)
+            padded[:, :width] = chunk
+            read = padded.view(np.uint64)
+            mine = hashes[start : start + CHUNK]
+            for word in range(words):
+                mine[:] = _mixed(mine ^ read[:, word], seed + word)
+        first, inverse, counts = _distinct(hashes)
+        chunks = [slice(start, start + CHUNK) for start in range(0, height, CHUNK)]
+        if all(np.array_equal(matrix[first[inverse[chunk]]], matrix[chunk]) for chunk in chunks):
+            return first, inverse, counts
+    return np.arange(height), np.arange(height, dtype=np.int32), np.ones(height, dtype=np.int64)
+
+
+def _distinct_sparse_rows(table: csr_matrix) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """As `_distinct_rows`, of sparse rows whose columns are sorted."""
+    height = table.shape[0]
+    lengths = np.diff(table.indptr)
+    for seed in range(HASH_SEEDS):
+        sums = np.concatenate([[0], np.cumsum(_mixed(table.indices.astype(np.uint64), seed), dtype=np.uint64)])
+        hashes = sums[table.indptr[1:]] - sums[table.indptr[:-1]]
+        first, inverse, counts = _distinct(hashes)
+        twins = first[inverse]
+        if np.array_equal(lengths[twins], lengths):
+            shift = np.repeat(table.indptr[:-1][twins] - table.indptr[:-1], lengths)
+            if np.array_equal(table.indices[np.arange(len(table.indices)) + shift], table.indices):
+                return first, inverse, counts
+    return np.arange(height), np.arange(height, dtype=np.int32), np.ones(height, dtype=np.int64)
