@@ -5,6 +5,8 @@ from pathlib import Path
 
 APPS_FOLDER = Path("labeling/apps")
 JOURNAL_FOLDER = Path(".pricecut/meters")
+ANSWERS_FOLDER = Path(".pricecut/llm")
+"""What language models have answered, on this machine, for all apps; neither git nor DVC sees it."""
 EMBEDDING_PARTS_FOLDER = Path(".pricecut/embed")
 
 

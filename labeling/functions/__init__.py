@@ -7,18 +7,22 @@ from labeling.functions.batch import BatchFunction
 from labeling.functions.declared import DeclaredFunction, column, expression, keyword, regex
 from labeling.functions.embedding import NearestFunction, lend, nearest
 from labeling.functions.knowledge import KNOWLEDGE_FOLDER, KnowledgeFunction, knowledge
+from labeling.functions.llm import LlmFunction, llm
 from labeling.functions.loading import FUNCTIONS_FILE, line_of_function, load_functions
 from labeling.functions.logic import LogicFunction, implies
 from labeling.functions.stated import about, examples_of, labels_of, owner_of
 from labeling.functions.vocabulary import ABSTAIN
+from labeling.spending import Budget
 
 __all__ = [
     "ABSTAIN",
     "FUNCTIONS_FILE",
     "KNOWLEDGE_FOLDER",
     "BatchFunction",
+    "Budget",
     "DeclaredFunction",
     "KnowledgeFunction",
+    "LlmFunction",
     "LogicFunction",
     "NearestFunction",
     "about",
@@ -31,6 +35,7 @@ __all__ = [
     "labels_of",
     "lend",
     "line_of_function",
+    "llm",
     "load_functions",
     "nearest",
     "owner_of",
