@@ -49,6 +49,11 @@ FUNCTIONS = [
 ]
 '''
 
+KNOWLEDGE = """\
+Tables of terms that `knowledge(...)` functions of this app's `functions.py` read: CSV, JSON lines or YAML.
+An edit here runs `vote` again. See docs/labeling_functions.md.
+"""
+
 THINGS = ("kettle", "lamp", "chair", "clock", "radio", "bike", "coat", "knife", "shelf", "pan", "phone", "mirror")
 ROOMS = ("kitchen", "office", "garden", "cellar", "hall", "studio", "workshop", "bedroom")
 GOOD = (
@@ -97,11 +102,12 @@ def create_app(name: str) -> list[Path]:
             raise ConfigurationError(f"{path}: stands already; choose another name, or move it away")
     listed = with_app(PARAMETERS_FILE, name, sources)
 
-    places.app_folder.mkdir(parents=True)
+    places.knowledge.mkdir(parents=True)
     sources.mkdir(parents=True)
     written = {
         places.app_folder / "app.yaml": CONFIGURATION,
         places.app_folder / "functions.py": FUNCTIONS,
+        places.knowledge / "README.md": KNOWLEDGE,
         places.agreed: AGREED_HEADER,
         places.gold_answers: ",".join(GOLD_HEADER) + "\n",
         sources / "reviews.csv": invented_rows(),

@@ -96,6 +96,8 @@ def function_faults(places: Places, app: App, rows: pl.DataFrame | None) -> list
     faults = []
     allowed = read_parameters("vote", VoteParameters).error_share
     for function in functions:
+        if getattr(function, "costs", False):
+            continue  # a check must not spend money, nor send texts anywhere
         line = line_of_function(path, function.name)
         try:
             voted = vote_all([function], rows.with_columns(pl.col("record").alias("row_id")), app.labels)[0]

@@ -1,7 +1,8 @@
 """The table of embeddings between `embed` and the stages that read it."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,28 @@ from ledger.errors import DataError
 
 NO_ENCODER = "none"
 """The value of ``embed.encoder`` that leaves the table empty."""
+
+
+@dataclass(frozen=True)
+class KnownTexts:
+    """Texts that have been embedded already.
+
+    Attributes
+    ----------
+    encoder : str
+        As ``embed.encoder`` names it.
+    max_length : int
+        Tokens at which a text was cut.
+    position : mapping of str to int
+        A text to its row of ``embeddings``.
+    embeddings : np.ndarray
+        float32 of shape (texts, width), rows of length 1.
+    """
+
+    encoder: str
+    max_length: int
+    position: Mapping[str, int]
+    embeddings: np.ndarray
 
 
 def write_embeddings(
@@ -57,3 +80,26 @@ def read_embedding_table(path: Path) -> pl.DataFrame | None:
     if json.loads(pl.read_parquet_metadata(path).get("encoder", "{}")).get("name") == NO_ENCODER:
         return None
     return pl.read_parquet(path)
+
+
+def read_known_texts(path: Path, rows: pl.DataFrame) -> KnownTexts | None:
+    """Read the corpus' embeddings by text, or None where it was embedded without an encoder.
+
+    Parameters
+    ----------
+    path : Path
+        The table that `embed` wrote.
+    rows : pl.DataFrame
+        The corpus: ``row_id`` and ``text``.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, or a row has no embedding.
+    """
+    embeddings = read_embeddings(path, rows["row_id"])
+    if embeddings is None:
+        return None
+    told = json.loads(pl.read_parquet_metadata(path)["encoder"])
+    position = {text: row for row, text in enumerate(rows["text"])}
+    return KnownTexts(str(told["name"]), int(told["max_length"]), position, embeddings)

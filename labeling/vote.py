@@ -14,13 +14,16 @@ from pydantic import Field
 from snorkel.labeling import LabelingFunction
 
 from labeling.corpus import read_corpus
+from labeling.embeddings import read_known_texts
 from labeling.functions import (
     ABSTAIN,
     FUNCTIONS_FILE,
     BatchFunction,
     DeclaredFunction,
     LogicFunction,
+    NearestFunction,
     labels_of,
+    lend,
     line_of_function,
     load_functions,
 )
@@ -78,6 +81,9 @@ def main(places: Places, usage: Usage) -> None:
     parameters = read_parameters("vote", VoteParameters)
     labels, rows = read_corpus(places.corpus)
     functions = load_functions(places.app_folder, labels)
+    by_meaning = [function for function in functions if isinstance(function, NearestFunction)]
+    if by_meaning:
+        lend(by_meaning, read_known_texts(places.embeddings, rows))
 
     path = places.app_folder / FUNCTIONS_FILE
     try:

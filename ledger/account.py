@@ -1,7 +1,7 @@
 """`account`: what the uncut way would have cost, what this way cost, and what was saved on each part.
 
 The uncut way: every row of the training set labeled by hand; the teacher trained with no layer frozen; the teacher served in
-full precision, in its fastest runtime. Both ways collect, fuse and load alike. What only the cut way does - voting, labeling,
+full precision, in its fastest runtime. Both ways collect, fuse and load alike. What only the cut way does - embedding, voting, labeling,
 auditing, distilling, compressing, evaluating - is counted against it.
 """
 
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 BOTH_WAYS = ("collect", "fuse")
 """Stages of which the uncut way needs the same."""
 
-EARLIER = (*BOTH_WAYS, "vote", "label", "audit")
+EARLIER = (*BOTH_WAYS, "embed", "vote", "label", "audit")
 METERED = ("distill", "compress", "evaluate")
 
 PER_HOUR = (1 / 3600, " / 3600")

@@ -5,6 +5,9 @@ from pathlib import Path
 
 APPS_FOLDER = Path("labeling/apps")
 JOURNAL_FOLDER = Path(".pricecut/meters")
+ANSWERS_FOLDER = Path(".pricecut/llm")
+"""What language models have answered, on this machine, for all apps; neither git nor DVC sees it."""
+EMBEDDING_PARTS_FOLDER = Path(".pricecut/embed")
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class Places:
 
     @property
     def app_folder(self) -> Path:
-        """What a data team owns: ``app.yaml``, ``functions.py``, ``gold.csv`` and ``agreed.yaml``."""
+        """What a data team owns: ``app.yaml``, ``functions.py``, ``knowledge/``, ``gold.csv`` and ``agreed.yaml``."""
         return self.root / APPS_FOLDER / self.app
 
     @property
@@ -45,6 +48,11 @@ class Places:
     def agreed(self) -> Path:
         """The accuracy on gold below which no edit may bring a function; committed, read by `vote`."""
         return self.app_folder / "agreed.yaml"
+
+    @property
+    def knowledge(self) -> Path:
+        """The folder of tables of terms that knowledge functions read; committed, read by `vote` and `evaluate`."""
+        return self.app_folder / "knowledge"
 
     @property
     def records(self) -> Path:
@@ -75,6 +83,16 @@ class Places:
     def set_aside(self) -> Path:
         """`fuse`: records merged away or held back from training, with the reason."""
         return self._data("set_aside.parquet")
+
+    @property
+    def embeddings(self) -> Path:
+        """`embed`: what the encoder makes of every row of the corpus; empty where ``embed.encoder`` is ``none``."""
+        return self._data("embeddings.parquet")
+
+    @property
+    def embedding_parts(self) -> Path:
+        """`embed`: what it has encoded so far, on this machine, outside DVC."""
+        return self.root / EMBEDDING_PARTS_FOLDER / self.app
 
     @property
     def votes(self) -> Path:

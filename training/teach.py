@@ -44,7 +44,7 @@ from training.tokenization import encode, pad, read_tokenizer
 
 logger = logging.getLogger(__name__)
 
-EARLIER = ("collect", "fuse", "vote", "label", "audit")
+EARLIER = ("collect", "fuse", "embed", "vote", "label", "audit")
 TIMED_STEPS = 2
 
 

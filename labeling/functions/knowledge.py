@@ -13,6 +13,7 @@ from typing import Any, Literal
 import polars as pl
 
 from labeling.functions.declared import DeclaredFunction
+from labeling.functions.stated import Examples
 from ledger.errors import FunctionError
 from ledger.parameters import line_of, read_yaml
 
@@ -44,11 +45,20 @@ class KnowledgeFunction(DeclaredFunction):
         Unique in its app.
     entries : sequence of Entry
         The table.
-    win, field : str
+    win, field, owner, examples
         As in ``knowledge``.
     """
 
-    def __init__(self, name: str, entries: Sequence[Entry], win: Rule, field: str) -> None:
+    def __init__(
+        self,
+        name: str,
+        entries: Sequence[Entry],
+        win: Rule,
+        field: str,
+        *,
+        owner: str | None = None,
+        examples: Examples | None = None,
+    ) -> None:
         tops = label_of_each(name, entries)
         self.entries = {entry.term: entry for entry in entries}
         terms = pl.DataFrame(
@@ -70,7 +80,8 @@ class KnowledgeFunction(DeclaredFunction):
         )
         told = [(entry.term, entry.is_a, entry.weight) for entry in entries]
         source = f"knowledge {win} {field} {json.dumps(told, ensure_ascii=False)}"
-        super().__init__(name, "knowledge", tuple(dict.fromkeys(tops.values())), vote, source)
+        labels = tuple(dict.fromkeys(tops.values()))
+        super().__init__(name, "knowledge", labels, vote, source, owner=owner, examples=examples, field=field)
         self.places = {tops[entry.term]: entry.place for entry in reversed(entries) if entry.is_a == tops[entry.term]}
 
     def bind(self, app_labels: Sequence[str]) -> "KnowledgeFunction":
@@ -92,7 +103,7 @@ def knowledge(
     field: str = "text",
     *,
     owner: str | None = None,
-    examples: Mapping[str, str | None] | None = None,
+    examples: Examples | None = None,
 ) -> KnowledgeFunction:
     """Vote by the terms that stand in the text, whole and in any case, as ``keyword`` matches them.
 
@@ -143,9 +154,7 @@ def knowledge(
     for entry in entries:
         if not entry.term.strip() or not entry.is_a.strip():
             raise FunctionError(f"function '{name}': {entry.place}: expected a term and a label (or is_a), none blank")
-    function = KnowledgeFunction(name, entries, win, field)
-    function.owner, function.examples = owner, examples  # type: ignore[attr-defined]
-    return function
+    return KnowledgeFunction(name, entries, win, field, owner=owner, examples=examples)
 
 
 def read_entries(name: str, path: Path) -> list[Entry]:

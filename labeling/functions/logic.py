@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 from snorkel.labeling import LabelingFunction
 
+from labeling.functions.stated import Examples
 from labeling.functions.vocabulary import ABSTAIN
 from ledger.errors import FunctionError
 
@@ -23,6 +24,8 @@ class LogicFunction(LabelingFunction):
         A function's name to the label it votes for; None: whatever it votes for.
     then : str
         What this function then votes for.
+    owner, examples
+        As in ``implies``.
 
     Attributes
     ----------
@@ -33,7 +36,14 @@ class LogicFunction(LabelingFunction):
     kind = "logic"
 
     def __init__(
-        self, name: str, if_all: Mapping[str, str | None], unless: Mapping[str, str | None], then: str
+        self,
+        name: str,
+        if_all: Mapping[str, str | None],
+        unless: Mapping[str, str | None],
+        then: str,
+        *,
+        owner: str | None = None,
+        examples: Examples | None = None,
     ) -> None:
         super().__init__(name, self._vote_on_row)
         self.if_all, self.unless, self.then = dict(if_all), dict(unless), then
@@ -41,8 +51,8 @@ class LogicFunction(LabelingFunction):
         self.reads_votes = tuple(dict.fromkeys([*if_all, *unless]))
         self.source = f"logic {json.dumps([sorted(if_all.items()), sorted(unless.items()), then], ensure_ascii=False)}"
         self.numbers: dict[str, int] = {}
-        self.owner: str | None = None
-        self.examples: Mapping[str, str | None] | None = None
+        self.owner = owner
+        self.examples = examples
 
     def bind(self, app_labels: Sequence[str]) -> "LogicFunction":
         """Learn the number of each label; raise a FunctionError for a name that the app does not have."""
@@ -92,7 +102,7 @@ def implies(
     unless: Mapping[str, str | None] | None = None,
     *,
     owner: str | None = None,
-    examples: Mapping[str, str | None] | None = None,
+    examples: Examples | None = None,
 ) -> LogicFunction:
     """Vote where functions that stand before it in FUNCTIONS voted as said.
 
@@ -119,6 +129,4 @@ def implies(
     """
     if not if_all:
         raise FunctionError(f"function '{name}': expected at least one function under if_all")
-    rule = LogicFunction(name, if_all, unless or {}, then)
-    rule.owner, rule.examples = owner, examples
-    return rule
+    return LogicFunction(name, if_all, unless or {}, then, owner=owner, examples=examples)

@@ -32,7 +32,7 @@ print(*sorted(str(Path(f).relative_to(root)) for f in files if f and Path(f).is_
 """
 
 
-@pytest.mark.parametrize("stage", ["generate", "fuse", "vote", "audit", "evaluate", "account", "report"])
+@pytest.mark.parametrize("stage", ["generate", "fuse", "embed", "vote", "audit", "evaluate", "account", "report"])
 def test_the_interpreter_agrees(stage):
     """What is loaded when the stage's module is, asked of Python itself rather than of the source."""
     body = stages()[stage]

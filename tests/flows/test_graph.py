@@ -23,12 +23,13 @@ def test_a_stage_stands_after_what_it_needs(graph):
 
 def test_an_apps_stages_and_what_they_need(graph):
     names = [stage.label.partition("@")[0] for stage in stages_of(graph, "customer_service").values()]
-    assert names[0] == "generate" and names[-1] == "report" and len(names) == 12
+    assert names[0] == "generate" and names[-1] == "report" and len(names) == 13
     spam = stages_of(graph, "youtube_spam")
-    assert all(address.startswith("benchmarks/dvc.yaml:") for address in spam) and len(spam) == 11
+    assert all(address.startswith("benchmarks/dvc.yaml:") for address in spam) and len(spam) == 12
     assert [s.label for s in stages_of(graph, "youtube_spam", "vote").values()] == [
         "collect@youtube_spam",
         "fuse@youtube_spam",
+        "embed@youtube_spam",
         "vote@youtube_spam",
     ]
     assert stages_of(graph, "nobody") == {}

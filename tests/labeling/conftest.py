@@ -1,4 +1,3 @@
-import shutil
 from pathlib import Path
 
 import pytest
@@ -56,7 +55,8 @@ def csv_of(rows, header="no,said,truth,place"):
 def small_app(tmp_path, monkeypatch):
     """An app of one CSV, in a root of its own; returns its places."""
     monkeypatch.chdir(tmp_path)
-    shutil.copy(ROOT / "params.yaml", tmp_path / "params.yaml")
+    parameters = (ROOT / "params.yaml").read_text(encoding="utf-8").replace("encoder: minilm", "encoder: none")
+    (tmp_path / "params.yaml").write_text(parameters, encoding="utf-8")
     places = Places("small", Path())
     places.app_folder.mkdir(parents=True)
     Path("sources").mkdir()
@@ -79,9 +79,10 @@ def write_app(places, changes):
 
 def run_until(places, last):
     """Run the stages in order, in this process, up to and with one."""
-    from labeling import audit, collect, fuse, label, vote
+    from labeling import audit, collect, embed, fuse, label, vote
 
-    for name, stage in (("collect", collect), ("fuse", fuse), ("vote", vote), ("label", label), ("audit", audit)):
+    for stage in (collect, fuse, embed, vote, label, audit):
+        name = stage.__name__.rpartition(".")[2]
         arguments = ("sources",) if name in ("collect", "fuse") else ()
         stage.main(places, Usage(name), *arguments)
         if name == last:

@@ -46,3 +46,11 @@ def test_functions_are_tried_on_a_sample(small_app):
 def test_a_source_of_which_nothing_can_be_used(small_app):
     Path("sources/shop.csv").write_text("no,said,truth,place\n1,,good,x\n", encoding="utf-8")
     assert "none of the first 1 rows can be used: no text" in find_faults(small_app, SOURCES)[0]
+
+
+def test_a_check_asks_no_language_model(small_app):
+    (small_app.app_folder / "functions.py").write_text(
+        "from labeling.functions import llm\n"
+        "FUNCTIONS = [llm('asked', ['bad', 'good'], endpoint='http://127.0.0.1:9/v1', model='m', retries=0)]\n"
+    )
+    assert find_faults(small_app, SOURCES) == []  # nothing listens there: asking would be a fault

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from labeling.embeddings import KnownTexts
 from labeling.encoder import encode
-from labeling.functions import implies, keyword, knowledge, load_functions, nearest
+from labeling.functions import implies, keyword, knowledge, lend, load_functions, nearest
 from labeling.vote import label_matrix
 from ledger.errors import FunctionError
 
@@ -115,15 +116,47 @@ def test_a_rule_reads_what_stands_before_it(tmp_path):
         load_functions(tmp_path, LABELS)
 
 
+SEEDS = {"billing": ["I was charged twice"], "delivery": ["my parcel has not arrived"]}
+SAID = ["you charged me two times", "where is the package?", "the weather is fine", None, " "]
+
+
 def test_nearest_votes_by_meaning():
-    function = nearest("n", {"billing": ["I was charged twice"], "delivery": ["my parcel has not arrived"]}, 0.4)
-    texts = ["you charged me two times", "where is the package?", "the weather is fine"]
-    table = pl.Series("embedding", encode(texts), dtype=pl.Array(pl.Float32, 384))
-    assert label_matrix([function], pl.DataFrame([pl.Series("row_id", texts), table]), LABELS)[:, 0].tolist() == [
-        0,
-        1,
-        -1,
-    ]
-    sure = nearest("n", dict(function.seeds), -1, 2).bind(LABELS)
-    assert sure.vote_on(pl.DataFrame([table])).tolist() == [-1, -1, -1]
-    assert function.vote_on(pl.DataFrame([table.head(0)])).dtype == np.int8
+    function = nearest("n", SEEDS, 0.4)
+    rows = pl.DataFrame({"row_id": list("abcde"), "text": SAID})
+    assert label_matrix([function], rows, LABELS)[:, 0].tolist() == [0, 1, -1, -1, -1]
+    assert nearest("n", SEEDS, -1, 2).bind(LABELS).vote_on(rows).tolist() == [-1] * 5
+    assert nearest("n", SEEDS, 0.4, field="said").bind(LABELS).vote_on(rows.rename({"text": "said"}))[0] == 0
+    assert function.vote_on(rows.head(0)).dtype == np.int8
+
+
+def test_nearest_takes_embeddings_that_are_known_and_encodes_the_rest():
+    # Lent embeddings that say the opposite of the texts: what they say is what is voted.
+    swapped = KnownTexts("minilm", 64, {SAID[0]: 1, SAID[1]: 0}, encode(SAID[:2]))
+    rows = pl.DataFrame({"text": [*SAID, "I paid two times"]})
+    function = nearest("n", SEEDS, 0.4).bind(LABELS)
+    lend([function], swapped)
+    assert function.vote_on(rows).tolist() == [1, 0, -1, -1, -1, 0]
+    other = nearest("n", SEEDS, 0.4, max_length=32).bind(LABELS)
+    lend([other], swapped)
+    assert other.known is None and other.vote_on(rows).tolist() == [0, 1, -1, -1, -1, 0]
+
+
+def test_nearest_names_a_missing_encoder():
+    function = nearest("n", SEEDS, encoder="./nowhere").bind(LABELS)
+    with pytest.raises(FunctionError, match=r"function 'n': nearest\(encoder=...\): no folder at './nowhere'"):
+        function.vote_on(pl.DataFrame({"text": ["a"]}))
+
+
+@pytest.mark.parametrize(
+    ("seeds", "given"),
+    [
+        ({}, {}),
+        ({"billing": []}, {}),
+        ({"billing": "pay"}, {}),
+        ({"billing": [" "]}, {}),
+        ({"billing": ["a"]}, {"margin": 3}),
+    ],
+)
+def test_nearest_refuses(seeds, given):
+    with pytest.raises(FunctionError, match="function 'n': expected"):
+        nearest("n", seeds, **given)

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from labeling import audit, collect, fuse, label, vote
+from labeling import audit, collect, embed, fuse, label, vote
 from labeling.collect import clean
 from labeling.duplicates import near_duplicate_groups, normalize, shingles, similarity
 from labeling.training_set import read_training_set
@@ -33,7 +33,7 @@ def app(request, tmp_path_factory):
         places = Places(request.param, Path())
         collect.main(places, Usage("collect"), str(DATA))
         fuse.main(places, Usage("fuse"), str(DATA))
-        for name, stage in (("vote", vote), ("label", label), ("audit", audit)):
+        for name, stage in (("embed", embed), ("vote", vote), ("label", label), ("audit", audit)):
             stage.main(places, Usage(name))
     finally:
         os.chdir(before)

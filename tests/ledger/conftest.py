@@ -61,7 +61,7 @@ def function(name, **changes):
 
 
 def reports(places):
-    earlier = {stage: usage(stage, 3600.0) for stage in ("collect", "fuse", "vote", "label", "audit")}
+    earlier = {stage: usage(stage, 3600.0) for stage in ("collect", "fuse", "embed", "vote", "label", "audit")}
     teach = usage(
         "teach", 7200.0, train_cpu_s=3600.0, measuring_cpu_s=1800.0, uncut_cpu_s_extrapolated=36000.0, full_step_s=1.0
     )

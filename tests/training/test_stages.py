@@ -53,7 +53,7 @@ def test_teach_writes_its_logits_for_every_row(trained: Tree):
 
 def test_meters_carry_what_account_needs(trained: Tree):
     meter = json.loads((trained.root / trained.places.meter("teach")).read_text())
-    assert set(meter["earlier"]) == {"collect", "fuse", "vote", "label", "audit"}
+    assert set(meter["earlier"]) == {"collect", "fuse", "embed", "vote", "label", "audit"}
     figures = meter["figures"]
     assert figures["steps"] == 6 * 9 and figures["full_step_s"] > 0
     assert figures["uncut_cpu_s_extrapolated"] == pytest.approx(figures["steps"] * figures["full_step_s"], abs=0.01)
