@@ -26,6 +26,9 @@ Share = Annotated[float, Field(ge=0, le=1)]
 SHOWN = 3
 """Rows that a refusal shows."""
 
+LISTED = 20
+"""Wrong rows up to which agreed.yaml lists them, so that a refusal can tell the rows that an edit lost."""
+
 HEADER = """\
 # What was agreed: `vote` refuses an edit that brings a function's accuracy on gold (or its coverage) below.
 # Written by `pricecut agree APP`; a number may be changed by hand.
@@ -39,18 +42,24 @@ class Agreed(Parameters):
     ----------
     accuracy : float
         At least this share of its votes on gold rows is right.
+    measured : float or None
+        What its accuracy was when it was agreed on; None where someone wrote the entry by hand.
     coverage : float or None
         It votes on at least this share of the train rows; None agrees on nothing.
     votes : int
         On how many gold votes the accuracy rested.
     gold : str
         Fingerprint of the gold sample it was measured on.
+    wrong : tuple of str or None
+        The gold rows it was wrong on then; None where they were too many to list.
     """
 
     accuracy: Share
+    measured: Share | None = None
     coverage: Share | None = None
     votes: Annotated[int, Field(ge=0)] = 0
     gold: str = ""
+    wrong: tuple[str, ...] | None = None
 
 
 def read_agreed(places: Places) -> dict[str, Agreed]:
@@ -63,7 +72,7 @@ def read_agreed(places: Places) -> dict[str, Agreed]:
 
 def write_agreed(path: Path, agreed: dict[str, Agreed]) -> None:
     """Write what was agreed, functions by name."""
-    document = {name: agreed[name].model_dump(exclude_none=True) for name in sorted(agreed)}
+    document = {name: agreed[name].model_dump(mode="json", exclude_none=True) for name in sorted(agreed)}
     path.write_text(HEADER + yaml.safe_dump(document, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
 
@@ -71,6 +80,8 @@ def agree(
     names: Sequence[str], matrix: np.ndarray, rows: pl.DataFrame, tolerance: float, coverage: bool = False
 ) -> dict[str, Agreed]:
     """Agree on what the functions measure now, less a tolerance; one without gold votes cannot be agreed on and is left out.
+
+    With few gold votes one row moves an accuracy far, which proves nothing of an edit: it may always fall by one row's worth.
 
     Parameters
     ----------
@@ -81,11 +92,11 @@ def agree(
     rows : pl.DataFrame
         The corpus: ``row_id``, ``split``, ``label``.
     tolerance : float
-        How far an accuracy, and a coverage, may fall: a share.
+        How far an accuracy, and a coverage, may fall: a share; an accuracy by one vote's worth at least.
     coverage : bool
         Agree on coverage too.
     """
-    gold = (rows["split"] == "gold").to_numpy()
+    gold, ids = (rows["split"] == "gold").to_numpy(), rows["row_id"]
     sample, found = fingerprint(rows), {}
     for j, name in enumerate(names):
         votes, right = _on_gold(matrix[:, j], rows)
@@ -94,11 +105,14 @@ def agree(
         least = (
             round(float((matrix[~gold, j] != ABSTAIN).mean()) - tolerance, 4) if coverage and not gold.all() else None
         )
+        measured, wrong = float(right.sum() / votes.sum()), np.flatnonzero(votes & ~right)
         found[name] = Agreed(
-            accuracy=max(0.0, round(float(right.sum() / votes.sum()) - tolerance, 4)),
+            accuracy=max(0.0, round(measured - max(tolerance, 1 / int(votes.sum())), 4)),
+            measured=round(measured, 4),
             coverage=None if least is None else max(0.0, least),
             votes=int(votes.sum()),
             gold=sample,
+            wrong=tuple(ids[int(i)] for i in wrong) if len(wrong) <= LISTED else None,
         )
     return found
 
@@ -148,7 +162,18 @@ def hold_to_agreed(
     sample = fingerprint(rows)
     refused = []
     for j, name in enumerate(names):
-        if name in agreed and (short := falls_short(agreed[name], matrix[:, j], rows, labels, least_votes)):
+        if name not in agreed:
+            continue
+        count = int(_on_gold(matrix[:, j], rows)[0].sum())
+        if count < least_votes <= agreed[name].votes:
+            logger.warning(
+                "'%s' votes on %d gold rows, when agreed on %d: too few to hold it to what was agreed (vote.gate_votes: %d)",
+                name,
+                count,
+                agreed[name].votes,
+                least_votes,
+            )
+        if short := falls_short(agreed[name], matrix[:, j], rows, labels, least_votes):
             path = places.app_folder / FUNCTIONS_FILE
             changed = (
                 ""
@@ -173,12 +198,10 @@ def falls_short(
     count = int(votes.sum())
     # Half of the fourth digit, to which `agree` rounds.
     if count >= max(least_votes, 1) and right.sum() / count < agreed.accuracy - 5e-5:
-        wrong = np.flatnonzero(votes & ~right)[:SHOWN]
-        truth, ids = rows["label"].to_numpy(), rows["row_id"]
-        shown = ", ".join(f"'{ids[int(i)]}' ({labels[column[i]]}, gold {labels[truth[i]]})" for i in wrong)
+        was = "" if agreed.measured is None else f"was {agreed.measured:.4f} on {agreed.votes} gold votes, "
         return (
-            f"accuracy on gold is {right.sum() / count:.4f} on {count} votes, agreed was at least {agreed.accuracy:.4f}; "
-            f"wrong first on {shown}"
+            f"accuracy on gold {was}is {right.sum() / count:.4f} on {count}, agreed was at least {agreed.accuracy:.4f}; "
+            f"{_wrong_rows(agreed, column, votes & ~right, rows, labels)}"
         )
     train = (rows["split"] == "train").to_numpy()
     if agreed.coverage is not None and train.any():
@@ -186,6 +209,17 @@ def falls_short(
         if coverage < agreed.coverage - 5e-5:
             return f"it votes on {coverage:.4f} of the train rows, agreed was at least {agreed.coverage:.4f}"
     return None
+
+
+def _wrong_rows(
+    agreed: Agreed, column: np.ndarray, wrong: np.ndarray, rows: pl.DataFrame, labels: Sequence[str]
+) -> str:
+    """Name the first rows lost since it was agreed on, or, where that is not known, the first wrong ones."""
+    truth, ids = rows["label"].to_numpy(), rows["row_id"]
+    found = [int(i) for i in np.flatnonzero(wrong)]
+    lost = [] if agreed.wrong is None else [i for i in found if ids[i] not in agreed.wrong]
+    shown = ", ".join(f"'{ids[i]}' ({labels[column[i]]}, gold {labels[truth[i]]})" for i in (lost or found)[:SHOWN])
+    return f"{f'{len(lost)} rows lost, first' if lost else 'wrong first on'} {shown}"
 
 
 def _on_gold(column: np.ndarray, rows: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:

@@ -26,11 +26,34 @@ def test_an_edit_that_lowers_the_accuracy_is_refused_with_all_that_helps(small_a
     write_agreed(small_app.agreed, agree(["praise"], RIGHT, ROWS, 0.1))
     held(small_app, RIGHT)
     expected = (
-        r"functions\.py:5: function 'praise': accuracy on gold is 0\.5000 on 4 votes, agreed was at least 0\.9000; wrong first "
-        r"on 'b' \(good, gold bad\), 'c' \(bad, gold good\); mend it, or agree anew with `pricecut agree small --function praise`"
+        r"functions\.py:5: function 'praise': accuracy on gold was 1\.0000 on 4 gold votes, is 0\.5000 on 4, agreed was at least "
+        r"0\.7500; 2 rows lost, first 'b' \(good, gold bad\), 'c' \(bad, gold good\); mend it, or agree anew with "
+        r"`pricecut agree small --function praise`"
     )
     with pytest.raises(FunctionError, match=expected):
         held(small_app, WORSE)
+
+
+def test_one_vote_more_or_less_refuses_nothing(small_app):
+    write_agreed(small_app.agreed, agree(["praise"], RIGHT, ROWS, 0.0))
+    one_wrong = RIGHT.copy()
+    one_wrong[0] = 1
+    held(small_app, one_wrong)
+
+
+def test_rows_lost_are_those_that_were_right(small_app):
+    one_wrong = RIGHT.copy()
+    one_wrong[0] = 1
+    write_agreed(small_app.agreed, agree(["praise"], one_wrong, ROWS, 0.0))
+    assert read_agreed(small_app)["praise"].wrong == ("a",)
+    with pytest.raises(FunctionError, match=r"is 0\.0000 on 4, .*; 3 rows lost, first 'b' \(good, gold bad\), 'c'"):
+        held(small_app, 1 - RIGHT)
+
+
+def test_a_function_that_hardly_votes_on_gold_any_more_is_told(small_app, caplog):
+    write_agreed(small_app.agreed, agree(["praise"], RIGHT, ROWS, 0.0))
+    held(small_app, np.array([[0, -1, -1, -1, 0, 1]], dtype=np.int8).T, least=3)
+    assert "'praise' votes on 1 gold rows, when agreed on 4: too few" in caplog.text
 
 
 def test_too_few_gold_votes_refuse_nothing(small_app):
@@ -40,7 +63,7 @@ def test_too_few_gold_votes_refuse_nothing(small_app):
 
 def test_another_gold_sample_is_told(small_app):
     write_agreed(small_app.agreed, agree(["praise"], RIGHT, ROWS, 0.0))
-    more = ROWS.with_columns(pl.Series("split", ["gold"] * 5 + ["train"]), pl.Series("label", [0, 0, 1, 1, 1, -1]))
+    more = ROWS.with_columns(pl.Series("split", ["gold"] * 5 + ["train"]), pl.Series("label", [0, 1, 0, 1, 1, -1]))
     assert fingerprint(more) != fingerprint(ROWS) == fingerprint(ROWS.reverse())
     with pytest.raises(FunctionError, match=r"the gold sample has changed since \(then 4 votes\)"):
         held(small_app, RIGHT, more)
@@ -79,6 +102,8 @@ def test_the_stage_refuses(small_app):
     (small_app.app_folder / "functions.py").write_text(FUNCTIONS.replace('"praise", "good"', '"praise", "bad"'))
     params = (small_app.root / "params.yaml").read_text().replace("gate_votes: 10", "gate_votes: 2")
     (small_app.root / "params.yaml").write_text(params)
-    with pytest.raises(FunctionError, match="function 'praise': accuracy on gold is 0"):
+    with pytest.raises(
+        FunctionError, match="function 'praise': accuracy on gold was 1.0000 on 2 gold votes, is 0.0000 on 2"
+    ):
         run_until(small_app, "vote")
     assert small_app.votes.read_bytes() == before
