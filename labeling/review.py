@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,8 +13,8 @@ from labeling.duplicates import normalize, shingles, similarity
 from labeling.embeddings import read_embeddings
 from labeling.functions.vocabulary import ABSTAIN
 from labeling.gold import read_answers, standing_answers
+from labeling.tables import read_table
 from labeling.uncovered import cluster_texts, vectors_of
-from ledger.errors import DataError
 from ledger.places import Places
 
 LABEL_ISSUE, UNSURE, DISAGREE = "label issue", "unsure", "functions disagree"
@@ -97,16 +96,6 @@ def read_pool(places: Places) -> tuple[tuple[str, ...], Pool]:
     matrix = tables[places.votes].drop("row_id").to_numpy().astype(np.int8)
     probabilities = np.array(tables[places.labels]["probabilities"].to_list(), dtype=np.float64)
     return labels, Pool(rows, matrix[free], probabilities.reshape(-1, len(labels))[free], issues, vectors)
-
-
-def read_table(path: Path, corpus: pl.DataFrame) -> pl.DataFrame:
-    """Read a table whose rows are those of the corpus, or raise a DataError."""
-    if not path.exists():
-        raise DataError(f"{path}: not found; run the stage that writes it (`pricecut run`, or `pricecut functions`)")
-    table = pl.read_parquet(path)
-    if not table["row_id"].equals(corpus["row_id"]):
-        raise DataError(f"{path}: its rows are not those of the corpus; run the stages again (`pricecut run`)")
-    return table
 
 
 def choose_questions(pool: Pool, labels: Sequence[str], count: int, seed: int = 1) -> list[Question]:

@@ -22,6 +22,9 @@ MANY_ROWS = 10_000
 REST = 20_000
 """Rows of the rest that terms are told from; more change little."""
 
+COMMON = 0.1
+"""Share of all rows from which a word is too common to stand in a pair: `reset` says what `reset the` says."""
+
 TERMS, EXAMPLES = 8, 3
 
 
@@ -143,19 +146,23 @@ def distinguishing_terms(
         return [()] * clusters
     vocabulary = counter.get_feature_names_out()
     total = np.asarray(counts.sum(axis=0), dtype=np.float64).ravel()
+    frequent = {term for term, rows in zip(vocabulary, total, strict=True) if rows > COMMON * counts.shape[0]}
+    dull = np.array([" " in term and not frequent.isdisjoint(term.split()) for term in vocabulary])
     inside = counts[: len(texts)]
     named = []
     for number in range(clusters):
         here = np.asarray(inside[assigned == number].sum(axis=0), dtype=np.float64).ravel()
         rest, prior = total - here, total
         if not rest.any():
-            named.append(_best_terms(vocabulary, here))  # nothing to tell it from: its most frequent
+            named.append(
+                _best_terms(vocabulary, np.where(dull, -np.inf, here))
+            )  # nothing to tell it from: its most frequent
             continue
         others_here, others_rest = here.sum() - here + prior.sum() - prior, rest.sum() - rest + prior.sum() - prior
         odds = np.log((here + prior) / np.maximum(others_here, 0.5))
         odds_rest = np.log((rest + prior) / np.maximum(others_rest, 0.5))
         z = (odds - odds_rest) / np.sqrt(1 / (here + prior) + 1 / (rest + prior))
-        z[here < min(2, int((assigned == number).sum()))] = -np.inf
+        z[dull | (here < min(2, int((assigned == number).sum())))] = -np.inf
         named.append(_best_terms(vocabulary, z))
     return named
 

@@ -10,7 +10,7 @@ import polars as pl
 from labeling.corpus import read_corpus
 from labeling.functions.vocabulary import ABSTAIN
 from labeling.label_models import FLOOR, LabelModel, read_label_model
-from labeling.review import read_table
+from labeling.tables import read_table
 from ledger.errors import DataError
 from ledger.places import Places
 

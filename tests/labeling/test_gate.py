@@ -103,7 +103,7 @@ def test_the_stage_refuses(small_app):
     params = (small_app.root / "params.yaml").read_text().replace("gate_votes: 10", "gate_votes: 2")
     (small_app.root / "params.yaml").write_text(params)
     with pytest.raises(
-        FunctionError, match="function 'praise': accuracy on gold was 1.0000 on 2 gold votes, is 0.0000 on 2"
+        FunctionError, match=r"function 'praise': accuracy on gold was 1\.0000 on 2 gold votes, is 0\.0000 on 2"
     ):
         run_until(small_app, "vote")
     assert small_app.votes.read_bytes() == before
