@@ -24,7 +24,8 @@ Raw text and labeling functions in; the cheapest classifier that keeps its quali
   pricecut new reviews          an app that runs, with invented rows to replace
   pricecut check reviews        every fault of it, with file and line
   pricecut run reviews          through all stages, by Prefect over DVC's graph
-  pricecut functions reviews    what each labeling function was worth
+  pricecut functions reviews    what each labeling function was worth; --against HEAD: what an edit changed
+  pricecut review reviews       the rows most worth a person's minute, out and back in as gold
   echo "great lamp" | pricecut predict reviews -
 
 [bold]Exit codes[/]: 0 done · 1 a stage failed, which is a defect of ours · 2 something for you to mend; the message says what, where

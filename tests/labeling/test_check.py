@@ -65,10 +65,10 @@ def test_failing_examples_are_faults_and_odd_functions_are_not(small_app):
         "one of them means something else",
     ]
     assert (
-        "functions.py:11: function 'silent' votes on none of the 120 sample rows (the first of each"
+        "functions.py:10: function 'silent' votes on none of the 120 sample rows (the first of each"
         in found.warnings[0]
     )
-    assert "functions.py:12: function 'again' votes as 'praise' does on 60 of the 60 rows" in found.warnings[1]
+    assert "functions.py:11: function 'again' votes as 'praise' does on 60 of the 60 rows" in found.warnings[1]
     assert "function 'turned' contradicts 'blame' on 60 of the 60 rows on which both vote" in found.warnings[2]
     run_until(small_app, "fuse")
     rows = pl.read_parquet(small_app.corpus).height
@@ -77,7 +77,7 @@ def test_failing_examples_are_faults_and_odd_functions_are_not(small_app):
     path.write_text(code.replace("['nowhere'])", "['nowhere'], examples={'somewhere': 'bad'})"), encoding="utf-8")
     found = examine_app(small_app, SOURCES)
     assert found.warnings == () and len(found.faults) == 1
-    assert "functions.py:11: function 'silent': on 'somewhere' expected 'bad', got abstain" in found.faults[0]
+    assert "functions.py:10: function 'silent': on 'somewhere' expected 'bad', got abstain" in found.faults[0]
 
 
 def test_a_rule_is_tried_with_the_functions_it_reads(small_app):
