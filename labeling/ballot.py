@@ -1,6 +1,5 @@
 """The votes that an app's functions cast now, whatever the last run of `vote` left: for what an edit is judged by."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,13 +8,10 @@ import polars as pl
 from snorkel.labeling import LabelingFunction
 
 from labeling.corpus import read_corpus
-from labeling.embeddings import read_embeddings
 from labeling.functions import FUNCTIONS_FILE, line_of_function, load_functions
 from labeling.vote import vote_all
 from ledger.errors import FunctionError
 from ledger.places import Places
-
-EMBEDDING = "embedding"
 
 
 @dataclass(frozen=True)
@@ -71,21 +67,9 @@ def cast_votes(places: Places, folder: Path | None = None) -> Ballot:
     functions = load_functions(folder, labels)
     path = folder / FUNCTIONS_FILE
     try:
-        votes = vote_all(functions, with_embeddings(places, functions, rows), labels)
+        votes = vote_all(functions, rows, labels)
     except FunctionError as error:
         if error.function is None:
             raise
         raise FunctionError(f"{path}:{line_of_function(path, error.function)}: {error}", error.function) from None
     return Ballot(labels, rows, tuple(functions), np.column_stack([voted.column for voted in votes]))
-
-
-def with_embeddings(places: Places, functions: Sequence[LabelingFunction], rows: pl.DataFrame) -> pl.DataFrame:
-    """Add the column ``embedding`` where a function reads it and `embed` has written it."""
-    if not any(EMBEDDING in getattr(function, "reads", ()) for function in functions):
-        return rows
-    embeddings = read_embeddings(places.corpus.with_name("embeddings.parquet"), rows["row_id"])
-    if embeddings is None:
-        return rows
-    return rows.with_columns(
-        pl.Series(EMBEDDING, np.ascontiguousarray(embeddings), dtype=pl.Array(pl.Float32, embeddings.shape[1]))
-    )

@@ -4,15 +4,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 from snorkel.labeling import LabelingFunction
 
 from labeling.functions import ABSTAIN, examples_of, line_of_function
 from labeling.vote import vote_all
 from ledger.errors import FunctionError
-
-EMBEDDING = "embedding"
 
 
 def failing_examples(
@@ -49,8 +46,6 @@ def failing_examples(
         rows = as_rows([row for row, _ in examples], fields)
         needed = needed_by(function, functions)
         try:
-            if any(EMBEDDING in getattr(one, "reads", ()) for one in needed):
-                rows = with_embeddings(rows, needed)
             voted = vote_all(needed, rows, labels)[-1]
         except FunctionError as error:
             faults.append(f"{here}: its examples cannot be run: {error}")
@@ -92,16 +87,6 @@ def as_rows(examples: Sequence[Mapping[str, Any]], fields: Sequence[str]) -> pl.
         infer_schema_length=None,
     )
     return table.with_columns(pl.col(pl.Null).cast(pl.String))
-
-
-def with_embeddings(rows: pl.DataFrame, functions: Sequence[LabelingFunction]) -> pl.DataFrame:
-    """Add the column ``embedding``, by the encoder that the functions name."""
-    from labeling.encoder import encode
-
-    reader = next(one for one in functions if EMBEDDING in getattr(one, "reads", ()))
-    vectors = encode([text or "" for text in rows["text"]], reader.encoder, reader.max_length)
-    column = pl.Series(EMBEDDING, np.ascontiguousarray(vectors), dtype=pl.Array(pl.Float32, vectors.shape[1]))
-    return rows.with_columns(column)
 
 
 def line_of_example(path: Path, name: str, row: Mapping[str, Any]) -> int:

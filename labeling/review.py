@@ -10,11 +10,10 @@ import polars as pl
 
 from labeling.corpus import read_corpus
 from labeling.duplicates import normalize, shingles, similarity
-from labeling.embeddings import read_embeddings
 from labeling.functions.vocabulary import ABSTAIN
 from labeling.gold import read_answers, standing_answers
 from labeling.tables import read_table
-from labeling.uncovered import cluster_texts, vectors_of
+from labeling.uncovered import cluster_texts, vectors_for
 from ledger.places import Places
 
 LABEL_ISSUE, UNSURE, DISAGREE = "label issue", "unsure", "functions disagree"
@@ -69,15 +68,18 @@ class Pool:
         float of shape (rows, classes).
     issues : tuple of str
         The ``row_id`` of cleanlab's label issues, the likeliest first.
-    vectors : np.ndarray or None
-        float32 of shape (rows, width): embeddings; None where there are none.
+    silent : np.ndarray
+        int of shape (silent rows,): positions of the rows that no function votes on.
+    vectors : np.ndarray
+        float32 of shape (silent rows, width): their embeddings, or vectors of their words.
     """
 
     rows: pl.DataFrame
     matrix: np.ndarray
     probabilities: np.ndarray
     issues: tuple[str, ...]
-    vectors: np.ndarray | None
+    silent: np.ndarray
+    vectors: np.ndarray
 
 
 def read_pool(places: Places) -> tuple[tuple[str, ...], Pool]:
@@ -91,11 +93,11 @@ def read_pool(places: Places) -> tuple[tuple[str, ...], Pool]:
     rows = corpus.select("row_id", "text").filter(pl.Series(free))
     queue = pl.read_csv(places.review_queue, infer_schema=False) if places.review_queue.exists() else None
     issues = () if queue is None else tuple(queue.filter(pl.col("why") == LABEL_ISSUE)["row_id"].to_list())
-    embeddings = places.corpus.with_name("embeddings.parquet")
-    vectors = read_embeddings(embeddings, rows["row_id"]) if embeddings.exists() else None
-    matrix = tables[places.votes].drop("row_id").to_numpy().astype(np.int8)
+    matrix = tables[places.votes].drop("row_id").to_numpy().astype(np.int8)[free]
     probabilities = np.array(tables[places.labels]["probabilities"].to_list(), dtype=np.float64)
-    return labels, Pool(rows, matrix[free], probabilities.reshape(-1, len(labels))[free], issues, vectors)
+    silent = np.flatnonzero((matrix == ABSTAIN).all(axis=1))
+    vectors = vectors_for(places, rows[silent.tolist()])
+    return labels, Pool(rows, matrix, probabilities.reshape(-1, len(labels))[free], issues, silent, vectors)
 
 
 def choose_questions(pool: Pool, labels: Sequence[str], count: int, seed: int = 1) -> list[Question]:
@@ -185,16 +187,13 @@ def by_disagreement(pool: Pool) -> list[int]:
 
 def by_cluster(pool: Pool, count: int, seed: int) -> list[int]:
     """Rank rows that no function votes on: the row nearest to each cluster's centre, the largest cluster first, then each one's second."""
-    silent = np.flatnonzero((pool.matrix == ABSTAIN).all(axis=1))
-    rows = pool.rows[silent.tolist()]
-    vectors = vectors_of(rows["text"].to_list(), seed) if pool.vectors is None else pool.vectors[silent]
-    clusters = cluster_texts(rows, vectors, (), None, seed)
+    clusters = cluster_texts(pool.rows[pool.silent.tolist()], pool.vectors, (), None, seed)
     rounds = [
         (place, number, i)
         for number, cluster in enumerate(clusters)
         for place, i in enumerate(cluster.members[: max(count, 1)])
     ]
-    return [int(silent[i]) for _, _, i in sorted(rounds)]
+    return [int(pool.silent[i]) for _, _, i in sorted(rounds)]
 
 
 def by_hash(pool: Pool, seed: int) -> list[int]:

@@ -1,5 +1,6 @@
 """What no function speaks of: uncovered texts in clusters, each with the terms that tell it from the rest."""
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -11,6 +12,12 @@ from sklearn.cluster import KMeans, MiniBatchKMeans
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.preprocessing import normalize
+
+from labeling.embeddings import read_embeddings
+from ledger.errors import DataError
+from ledger.places import Places
+
+logger = logging.getLogger(__name__)
 
 WIDTH = 64
 """Dimensions that TF-IDF is reduced to."""
@@ -113,6 +120,27 @@ def vectors_of(texts: Sequence[str], seed: int = 1) -> np.ndarray:
         return np.asarray(found.toarray(), dtype=np.float32)
     reduced = TruncatedSVD(width, random_state=seed).fit_transform(found)
     return np.asarray(normalize(reduced), dtype=np.float32)
+
+
+def vectors_for(places: Places, rows: pl.DataFrame, seed: int = 1) -> np.ndarray:
+    """Return the embeddings of rows of the corpus where `embed` has written them, else vectors of their words.
+
+    Parameters
+    ----------
+    places : Places
+        The app's files.
+    rows : pl.DataFrame
+        ``row_id``, ``text``.
+    seed : int
+        Of the SVD.
+    """
+    path = places.corpus.with_name("embeddings.parquet")
+    try:
+        vectors = read_embeddings(path, rows["row_id"]) if path.exists() else None
+    except DataError as error:  # of an earlier corpus
+        logger.warning("clustered by words: %s", error)
+        vectors = None
+    return vectors_of(rows["text"].to_list(), seed) if vectors is None else vectors
 
 
 def distinguishing_terms(

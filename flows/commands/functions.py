@@ -146,18 +146,13 @@ def uncovered_clusters(places: Places, count: int | None) -> "tuple[list[Cluster
     import polars as pl
 
     from labeling.corpus import read_corpus
-    from labeling.embeddings import read_embeddings
     from labeling.tables import read_table
-    from labeling.uncovered import cluster_texts, vectors_of
+    from labeling.uncovered import cluster_texts, vectors_for
 
     _, corpus = read_corpus(places.corpus)
     rows = corpus.with_columns(read_table(places.labels, corpus)["covered"]).filter(pl.col("split") == "train")
     silent, spoken = rows.filter(~pl.col("covered")), rows.filter(pl.col("covered"))
-    embeddings = places.corpus.with_name("embeddings.parquet")
-    vectors = read_embeddings(embeddings, silent["row_id"]) if embeddings.exists() else None
-    if vectors is None:
-        vectors = vectors_of(silent["text"].to_list())
-    return cluster_texts(silent, vectors, spoken["text"].to_list(), count), rows.height
+    return cluster_texts(silent, vectors_for(places, silent), spoken["text"].to_list(), count), rows.height
 
 
 def why(

@@ -18,6 +18,7 @@ from labeling.review import (
     read_pool,
     take_in_turn,
 )
+from labeling.uncovered import vectors_of
 from tests.labeling.conftest import run_until
 
 LABELS = ("bad", "good")
@@ -42,7 +43,10 @@ def pool_of(matrix, probabilities, texts=None, issues=()):
     rows = pl.DataFrame(
         {"row_id": ids, "text": texts or [f"{WORDS[n % 12]} {n} {WORDS[n * 7 % 11]}" for n in range(len(ids))]}
     )
-    return Pool(rows, np.array(matrix, dtype=np.int8), np.array(probabilities), tuple(issues), None)
+    votes = np.array(matrix, dtype=np.int8)
+    silent = np.flatnonzero((votes == -1).all(axis=1))
+    vectors = vectors_of(rows["text"][silent.tolist()].to_list())
+    return Pool(rows, votes, np.array(probabilities), tuple(issues), silent, vectors)
 
 
 def test_the_smallest_margin_of_a_covered_row_comes_first():
@@ -62,7 +66,7 @@ def test_guessed_labels_take_turns():
 def test_random_rows_do_not_move_with_the_others():
     pool = pool_of([[0]] * 30, [[0.5, 0.5]] * 30)
     order = [pool.rows["row_id"][i] for i in by_hash(pool, 1)]
-    fewer = Pool(pool.rows[:20], pool.matrix[:20], pool.probabilities[:20], (), None)
+    fewer = pool_of(pool.matrix[:20], pool.probabilities[:20])
     kept = {f"r{n}" for n in range(20)}
     assert [fewer.rows["row_id"][i] for i in by_hash(fewer, 1)] == [name for name in order if name in kept]
     assert by_hash(pool, 2) != by_hash(pool, 1)

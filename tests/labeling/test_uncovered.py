@@ -1,7 +1,8 @@
 import numpy as np
 import polars as pl
 
-from labeling.uncovered import cluster_texts, distinguishing_terms, vectors_of
+from labeling.embeddings import write_embeddings
+from labeling.uncovered import cluster_texts, distinguishing_terms, vectors_for, vectors_of
 
 PARCELS = [f"my parcel number {n} has not arrived at the depot" for n in range(12)]
 BILLS = [f"the invoice of {n} euros was charged twice to my card" for n in range(7)]
@@ -28,6 +29,18 @@ def test_the_same_rows_give_the_same_clusters():
     texts = [*BILLS, *PARCELS]
     found = [cluster_texts(rows_of(texts), vectors_of(texts), (), None) for _ in range(2)]
     assert found[0] == found[1]
+
+
+def test_embeddings_are_taken_where_they_are_of_these_rows(small_app):
+    rows = rows_of(["late", "fine"])
+    small_app.corpus.parent.mkdir(parents=True)
+    path = small_app.corpus.with_name("embeddings.parquet")
+    assert vectors_for(small_app, rows).shape == vectors_of(["late", "fine"]).shape
+    known = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1]], dtype=np.float32)
+    write_embeddings(path, pl.Series(["other", "r0", "r1"]), known, ("bad", "good"), {"name": "minilm"})
+    assert vectors_for(small_app, rows).tolist() == known[1:].tolist()
+    write_embeddings(path, pl.Series(["other", "r0", "r9"]), known, ("bad", "good"), {"name": "minilm"})
+    assert np.array_equal(vectors_for(small_app, rows), vectors_of(["late", "fine"]))
 
 
 def test_nothing_uncovered():
