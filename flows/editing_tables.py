@@ -109,8 +109,9 @@ def changes_table(app: str, document: Mapping[str, Any]) -> RenderableType:
             cells = [row[key] or "–" for key in ("before", "after", "gold")]
             moved.add_row(f["name"], row["row_id"], *cells, clip(row["text"]))
     same = sum(f["status"] == "same votes" for f in document["functions"])
-    told = Text(f"{same} functions vote as they did." if table.row_count else f"All {same} functions vote as they did.")
-    return Group(table, told, Text(), moved) if table.row_count else told
+    told = Text(f"{same} {'' if table.row_count == 0 else 'other '}functions vote as they did.")
+    parts = [table, *([told] if same else []), Text(), moved]
+    return Group(*parts) if table.row_count else told
 
 
 def uncovered_table(app: str, document: Mapping[str, Any]) -> RenderableType:

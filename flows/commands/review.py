@@ -46,6 +46,7 @@ def review(
     if file is None or (export and import_):
         raise ConfigurationError("expected either --export FILE or --import FILE")
     path = caller / file
+    path = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
     if path.suffix not in SUFFIXES:
         raise ConfigurationError(f"{file}: expected a name that ends in {' or '.join(SUFFIXES)} (Label Studio's)")
     if export:
@@ -92,7 +93,7 @@ def write_questions(app: str, path: Path, count: int, as_is: bool, as_json: bool
         lines.append(
             f"wrote {written[1]}: paste it under Settings, Labeling Interface, Code of a project; then import the rows"
         )
-    lines.append(f"Next: label them ({', '.join(labels)}), then pricecut review {app} --import {path.name} --by NAME")
+    lines.append(f"Next: label them ({', '.join(labels)}), then pricecut review {app} --import {path} --by NAME")
     document = {
         "files": [str(one) for one in written],
         "rows": len(questions),
@@ -123,9 +124,7 @@ def read_answers(app: str, path: Path, by: str, newer_wins: bool, partial: bool,
     verdict = judge(given, texts, labels, read_gold(places.gold_answers, labels), by, now, newer_wins)
     if verdict.faults and not partial:
         told = "\n".join(verdict.faults)
-        raise DataError(
-            f"{told}\nnothing was imported; mend these {len(verdict.faults)}, or leave them out with --partial"
-        )
+        raise DataError(f"{told}\nnothing was imported; mend what is said here, or leave it out with --partial")
     for fault in verdict.faults:
         tell(f"left out: {fault}")
     added = add_answers(places.gold_answers, labels, verdict.answers)
@@ -138,7 +137,7 @@ def read_answers(app: str, path: Path, by: str, newer_wins: bool, partial: bool,
         "gold": str(places.gold_answers),
     }
     text = (
-        f"{len(added)} answers added to {places.gold_answers}, {document['nothing_new']} said nothing new, "
-        f"{len(verdict.faults)} left out\nNext: commit it; pricecut functions {app} measures with them as gold"
+        f"added to {places.gold_answers}: {len(added)} (said nothing new: {document['nothing_new']}, left out: {len(verdict.faults)})\n"
+        f"Next: commit it; pricecut functions {app} measures with these rows as gold, pricecut agree {app} agrees anew"
     )
     show(document, Text(text), as_json)
