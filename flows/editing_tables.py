@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flows.tables import new_table, share
-from labeling.gate import Agreed
+from labeling.agreed import Agreed
 from labeling.why import Why
 
 CLIP = 200
@@ -110,7 +110,7 @@ def changes_table(app: str, document: Mapping[str, Any]) -> RenderableType:
             moved.add_row(f["name"], row["row_id"], *cells, clip(row["text"]))
     same = sum(f["status"] == "same votes" for f in document["functions"])
     told = Text(f"{same} {'' if table.row_count == 0 else 'other '}functions vote as they did.")
-    parts = [table, *([told] if same else []), Text(), moved]
+    parts: list[RenderableType] = [table, *([told] if same else []), Text(), moved]
     return Group(*parts) if table.row_count else told
 
 

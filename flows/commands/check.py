@@ -1,6 +1,7 @@
 """`pricecut check` and `pricecut agree`: what is wrong with an app, and what its functions are held to."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -61,9 +62,9 @@ def agree(
     """
     from flows.apps import registered_app
     from flows.editing_tables import agreed_table
+    from labeling.agreed import read_agreed, write_agreed
     from labeling.ballot import cast_votes
     from labeling.gate import agree as agree_on
-    from labeling.gate import read_agreed, write_agreed
 
     enter_root()
     registered_app(app)
@@ -78,7 +79,8 @@ def agree(
             f"{places.corpus}: no gold row, so nothing to agree on; label some: `pricecut review {app} --export rows.csv`"
         )
     before = read_agreed(places)
-    measured = agree_on(ballot.names, ballot.matrix, ballot.rows, tolerance, coverage)
+    now = datetime.now(UTC).replace(microsecond=0)
+    measured = agree_on(ballot.names, ballot.matrix, ballot.rows, tolerance, coverage, now)
     new = {name: measured[name] for name in (function or ballot.names) if name in measured}
     kept = {name: about for name, about in before.items() if name in ballot.names} if function is None else before
     write_agreed(places.agreed, kept | new)

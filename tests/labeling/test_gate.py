@@ -1,8 +1,12 @@
+from datetime import UTC, datetime
+
 import numpy as np
 import polars as pl
 import pytest
 
-from labeling.gate import agree, fingerprint, hold_to_agreed, read_agreed, write_agreed
+from labeling.agreed import read_agreed, write_agreed
+from labeling.gate import agree, fingerprint, hold_to_agreed
+from labeling.gold import Answer, add_answers
 from ledger.errors import FunctionError
 from tests.labeling.conftest import FUNCTIONS, run_until
 
@@ -65,8 +69,29 @@ def test_another_gold_sample_is_told(small_app):
     write_agreed(small_app.agreed, agree(["praise"], RIGHT, ROWS, 0.0))
     more = ROWS.with_columns(pl.Series("split", ["gold"] * 5 + ["train"]), pl.Series("label", [0, 1, 0, 1, 1, -1]))
     assert fingerprint(more) != fingerprint(ROWS) == fingerprint(ROWS.reverse())
-    with pytest.raises(FunctionError, match=r"the gold sample has changed since \(then 4 votes\)"):
+    with pytest.raises(FunctionError, match="other gold rows have changed since, so it may not be the edit"):
         held(small_app, RIGHT, more)
+
+
+def test_rows_answered_since_are_no_edits_doing(small_app):
+    then = datetime(2026, 11, 25, 9, tzinfo=UTC)
+    known = ROWS.with_columns(pl.Series("split", ["gold", "gold", "train", "train", "gold", "train"]))
+    known = known.with_columns(pl.Series("label", [0, 0, -1, -1, 0, -1], dtype=pl.Int8))
+    write_agreed(small_app.agreed, agree(["praise"], RIGHT, known, 0.0, when=then))
+    more = ROWS.with_columns(pl.Series("split", ["gold"] * 5 + ["train"]), pl.Series("label", [0, 0, 0, 0, 0, -1]))
+    with pytest.raises(
+        FunctionError, match=r"is 0\.6000 on 5, .*; 2 rows lost, first 'c' .*; other gold rows have changed"
+    ):
+        held(small_app, RIGHT, more)
+    given = [Answer(row, "bad", "ann", "2026-11-25T10:00:00Z", "0" * 16) for row in "cd"]
+    add_answers(small_app.gold_answers, LABELS, given)
+    held(small_app, RIGHT, more)
+    worse = RIGHT.copy()
+    worse[:2] = 1
+    with pytest.raises(
+        FunctionError, match=r"is 0\.3333 on 3, agreed was at least 0\.6667; 2 rows lost, first 'a' .*\); mend it"
+    ):
+        held(small_app, worse, more)
 
 
 def test_coverage_is_held_where_it_was_agreed(small_app):
