@@ -9,6 +9,7 @@ import polars as pl
 from labeling.app import App, configuration_file, read_app
 from labeling.ballot import Ballot, cast_votes
 from labeling.collect import set_aside, to_records
+from labeling.corpus import read_labels
 from labeling.examples import failing_examples, needed_by
 from labeling.functions import FUNCTIONS_FILE, line_of_function, load_functions
 from labeling.relations import contradictory_functions, dead_functions, duplicate_functions
@@ -52,14 +53,24 @@ def examine_app(places: Places, sources: Path) -> Findings:
     if faults:
         return Findings(tuple(faults), ())
     try:
-        if places.corpus.exists():
+        if is_current(places, read_app(places)):
             ballot = cast_votes(places)
             return Findings((), tuple(odd_functions(places, ballot, f"the {ballot.rows.height} rows of the corpus")))
         ballot = vote_on_sample(places, sources)
     except FunctionError as error:  # on a row that is not among the first
         return Findings((str(error),), ())
-    where = f"the {ballot.rows.height} sample rows (the first of each source: nothing is collected yet)"
+    where = (
+        f"the {ballot.rows.height} sample rows (the first of each source: nothing is collected yet as app.yaml stands)"
+    )
     return Findings((), tuple(odd_functions(places, ballot, where)))
+
+
+def is_current(places: Places, app: App) -> bool:
+    """Whether there is a corpus with the labels and the fields that the app has now."""
+    if not places.corpus.exists():
+        return False
+    columns = pl.read_parquet_schema(places.corpus)
+    return read_labels(places.corpus) == tuple(app.labels) and all(field in columns for field in app.fields)
 
 
 def odd_functions(places: Places, ballot: Ballot, where: str) -> list[str]:

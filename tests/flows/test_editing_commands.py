@@ -116,6 +116,23 @@ def test_against_a_revision(reviews: Here):
     assert "praise" in shown and "5 other functions vote as they did" in shown
 
 
+def test_against_a_revision_with_the_tables_it_had(reviews: Here):
+    table = reviews.root / APP / "knowledge/words.csv"
+    table.parent.mkdir()
+    table.write_text("term,label\nwaste,bad\n")
+    edit(reviews, "    never_again,\n", "    never_again,\n    knowledge('words', 'words.csv'),\n")
+    edit(reviews, "import column,", "import knowledge, column,")
+    reviews.run("git", "add", "-A")
+    reviews.run("git", "commit", "-q", "-m", "a table")
+    try:
+        table.write_text("term,label\nwaste,bad\ngreat,good\n")
+        changes = as_json(reviews, "functions", "reviews", "words", "--against", "HEAD", "--as-is")["functions"]
+    finally:
+        reviews.run("git", "reset", "-q", "--hard", "HEAD~1")
+    assert [(change["status"], change["lost"], change["flipped"]) for change in changes] == [("changed", 0, 0)]
+    assert changes[0]["gained"] > 0 and changes[0]["votes_before"] > 0
+
+
 def test_against_what_is_not_there(reviews: Here):
     done = reviews.run("pricecut", "functions", "reviews", "--against", "-x", "--as-is", check=False)
     assert done.returncode == 2 and "no revision '-x' in git" in done.stderr

@@ -80,6 +80,16 @@ def test_failing_examples_are_faults_and_odd_functions_are_not(small_app):
     assert "functions.py:10: function 'silent': on 'somewhere' expected 'bad', got abstain" in found.faults[0]
 
 
+def test_a_corpus_of_other_labels_is_not_asked(small_app):
+    run_until(small_app, "fuse")
+    write_app(small_app, {"labels": ["bad", "good", "odd"]})
+    code = FUNCTIONS + "FUNCTIONS += [keyword('strange', 'odd', ['nowhere'])]\n"
+    (small_app.app_folder / "functions.py").write_text(code, encoding="utf-8")
+    found = examine_app(small_app, SOURCES)
+    assert found.faults == ()
+    assert "'strange' votes on none of the 120 sample rows" in found.warnings[0]
+
+
 def test_a_rule_is_tried_with_the_functions_it_reads(small_app):
     code = FUNCTIONS + (
         "from labeling.functions import implies\nFUNCTIONS += [implies('rule', {'praise': 'good', 'shouts': None}, 'bad')]\n"
