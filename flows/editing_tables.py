@@ -143,16 +143,14 @@ def agreed_table(app: str, new: Mapping[str, Agreed], before: Mapping[str, Agree
 def why_table(why: Why) -> RenderableType:
     """Lay out a row's votes and what each weighed."""
     majority = why.label_model == "majority"
-    title = f"what each vote weighs for '{why.label}' against '{why.next_label}'" + (
-        "" if majority else ", in log odds:"
-    )
-    table = text_table("", 1, "function", "votes", "weight")
+    title = f"what each vote weighs for '{why.label}' against '{why.next_label}'{'' if majority else ', in log odds'}:"
+    table = text_table("", 2, "function", "votes", "weight", f"'{why.label}' without it")
     if not majority:
-        table.add_row("(class balance)", "", f"{why.prior:+.2f}")
+        table.add_row("(no vote)", "", f"{why.prior:+.2f}", "")
     for vote in why.votes:
-        table.add_row(vote.function, vote.vote, f"{vote.weight:+.2f}")
+        table.add_row(vote.function, vote.vote, f"{vote.weight:+.2f}", share(vote.without))
     table.add_section()
-    table.add_row("sum", "", f"{why.prior + sum(vote.weight for vote in why.votes):+.2f}")
+    table.add_row("together", "", f"{why.total:+.2f}", "")
     shares = ", ".join(f"{label} {share(p)}" for label, p in sorted(why.probabilities.items(), key=lambda one: -one[1]))
     gold = f", gold '{why.gold}'" if why.gold else ""
     return Group(

@@ -9,10 +9,16 @@ import polars as pl
 
 from labeling.corpus import read_corpus
 from labeling.functions.vocabulary import ABSTAIN
-from labeling.label_models import FLOOR, LabelModel, read_label_model
+from labeling.label_models import LabelModel, read_label_model
 from labeling.tables import read_table
 from ledger.errors import DataError
 from ledger.places import Places
+
+MAJORITY = "majority"
+"""The kind that counts votes: their odds may be infinite."""
+
+FLOOR = 1e-12
+"""Least probability in a ratio."""
 
 
 @dataclass(frozen=True)
@@ -24,13 +30,17 @@ class Weighed:
     function, vote : str
         Who voted what.
     weight : float
-        Log-likelihood ratio, natural: how far the vote moves the odds of the likeliest label against the next; above 0 for the
-        likeliest. Of a majority: 1 for the likeliest label, -1 for the next, 0 for another.
+        How far the vote moves the log odds (natural) of the likeliest label against the next: those with it, less those without. Where
+        the label model takes votes for independent, that is its log-likelihood ratio. Of a majority: 1 for the likeliest label, -1 for
+        the next, 0 for another.
+    without : float
+        The likeliest label's probability, were the vote not there.
     """
 
     function: str
     vote: str
     weight: float
+    without: float
 
 
 @dataclass(frozen=True)
@@ -47,10 +57,10 @@ class Why:
         The kind.
     label, next_label : str
         The two likeliest, by the votes alone.
-    prior : float
-        Log odds of the two by the class balance; 0 for a majority.
+    prior, total : float
+        Log odds of the two without a vote, and with all; of a majority 0, and the votes that the likeliest is ahead by.
     votes : tuple of Weighed
-        The heaviest first. Prior and weights add up to the log odds (of a majority: to the votes that it is ahead by).
+        The heaviest first. Prior and weights add up to the total where the label model takes votes for independent, and for a majority.
     silent : int
         How many functions abstain.
     probabilities : dict of str to float
@@ -65,6 +75,7 @@ class Why:
     label: str
     next_label: str
     prior: float
+    total: float
     votes: tuple[Weighed, ...]
     silent: int
     probabilities: dict[str, float]
@@ -87,15 +98,14 @@ def explain_row(places: Places, row_id: str) -> Why:
     votes, labeled = read_table(places.votes, corpus), read_table(places.labels, corpus)
     model = read_label_model(places.label_model)
     names = [name for name in votes.columns if name != "row_id"]
-    row = votes.drop("row_id").row(at)
-    likeliest, following = top_two(model, np.array([row], dtype=np.int8))
+    row = np.array(votes.drop("row_id").row(at), dtype=np.int8)
+    voted = np.flatnonzero(row != ABSTAIN)
+    likeliest, following, prior, total, left_out = weigh(model, row, voted)
     weighed = [
-        Weighed(name, labels[vote], round(weight_of(model, j, vote, likeliest, following), 4))
-        for j, (name, vote) in enumerate(zip(names, row, strict=True))
-        if vote != ABSTAIN
+        Weighed(names[j], labels[row[j]], round(weight, 4), round(without, 4))
+        for j, (weight, without) in zip(voted.tolist(), left_out, strict=True)
     ]
     about = corpus.row(at, named=True)
-    balance = np.log(np.maximum(model.balance, FLOOR))
     shares: Sequence[float] = labeled["probabilities"][at].to_list()
     return Why(
         about["row_id"],
@@ -105,7 +115,8 @@ def explain_row(places: Places, row_id: str) -> Why:
         model.kind,
         labels[likeliest],
         labels[following],
-        0.0 if model.kind == "majority" else round(float(balance[likeliest] - balance[following]), 4),
+        round(prior, 4),
+        round(total, 4),
         tuple(sorted(weighed, key=lambda one: (-abs(one.weight), one.function))),
         len(names) - len(weighed),
         {label: round(float(share), 4) for label, share in zip(labels, shares, strict=True)},
@@ -123,15 +134,40 @@ def position_of(row_id: str, corpus: pl.DataFrame, places: Places) -> int:
     return int(found["at"][0])
 
 
-def top_two(model: LabelModel, pattern: np.ndarray) -> tuple[int, int]:
-    """Return the two likeliest classes of a pattern of votes, int8 of shape (1, functions)."""
-    order = np.argsort(-model.predict(pattern)[0], kind="stable")
-    return int(order[0]), int(order[1])
+def weigh(
+    model: LabelModel, row: np.ndarray, voted: np.ndarray
+) -> tuple[int, int, float, float, list[tuple[float, float]]]:
+    """Weigh a row's votes by leaving out each in turn, whatever the label model makes of them.
 
+    Parameters
+    ----------
+    model : LabelModel
+        Of any kind.
+    row : np.ndarray
+        int8 of shape (functions,): the votes.
+    voted : np.ndarray
+        int of shape (votes,): the functions that do not abstain.
 
-def weight_of(model: LabelModel, function: int, vote: int, likeliest: int, following: int) -> float:
-    """Return what a vote adds to the log odds of the likeliest class against the next."""
-    if model.kind == "majority":
-        return float(vote == likeliest) - float(vote == following)
-    table = np.log(np.maximum(model.conditionals[function, vote], FLOOR))
-    return float(table[likeliest] - table[following])
+    Returns
+    -------
+    likeliest, following : int
+        The two likeliest classes.
+    prior, total : float
+        Their log odds without a vote and with all.
+    left_out : list of tuple of float
+        A vote's weight, and the likeliest class's probability without it.
+    """
+    rows = np.tile(row, (len(voted) + 2, 1))
+    rows[1] = ABSTAIN
+    rows[np.arange(len(voted)) + 2, voted] = ABSTAIN
+    probabilities = model.predict(rows)
+    order = np.argsort(-probabilities[0], kind="stable")
+    likeliest, following = int(order[0]), int(order[1])
+    without = probabilities[2:, likeliest]
+    if model.kind == MAJORITY:
+        weights = (row[voted] == likeliest).astype(float) - (row[voted] == following)
+        prior, total = 0.0, float(weights.sum())
+    else:
+        odds = np.log(np.maximum(probabilities[:, likeliest], FLOOR) / np.maximum(probabilities[:, following], FLOOR))
+        weights, prior, total = odds[0] - odds[2:], float(odds[1]), float(odds[0])
+    return likeliest, following, prior, total, list(zip(weights.tolist(), without.tolist(), strict=True))

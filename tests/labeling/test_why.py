@@ -19,6 +19,8 @@ def test_prior_and_weights_add_up_to_the_log_odds(small_app, model):
     why = explain_row(small_app, row)
     assert {vote.function for vote in why.votes} == {"blame", "shouts"} and why.silent == 1
     total = why.prior + sum(vote.weight for vote in why.votes)
+    assert total == pytest.approx(why.total, abs=1e-3)
+    assert all(0 <= vote.without <= 1 for vote in why.votes)
     shares = [why.probabilities[label] for label in (why.label, why.next_label)]
     if model == "majority":
         assert (why.prior, total) == (0.0, 2.0)
