@@ -4,8 +4,8 @@ import random
 import re
 from pathlib import Path
 
+from labeling.agreed import HEADER as AGREED_HEADER
 from labeling.app import APP_NAME
-from labeling.gate import HEADER as AGREED_HEADER
 from labeling.gold import HEADER as GOLD_HEADER
 from ledger.errors import ConfigurationError
 from ledger.parameters import PARAMETERS_FILE, line_of, read_yaml

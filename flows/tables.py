@@ -56,19 +56,6 @@ def results_tables(results: Results) -> RenderableType:
     return Group(*parts)
 
 
-def functions_table(app: str, report: Mapping[str, Any]) -> Table:
-    """Lay out what each labeling function was worth."""
-    table = new_table(
-        f"{app}: {len(report['functions'])} labeling functions, label model '{report['label_model']}'",
-        *("function", "kind", "votes for", "coverage", "overlaps", "conflicts", "right on gold", "gold votes", "worth"),
-    )
-    for f in report["functions"]:
-        labels = ", ".join(f["labels"]) if len(f["labels"]) <= 2 else f"{len(f['labels'])} labels"
-        shares = [share(f[key]) for key in ("coverage", "overlaps", "conflicts", "accuracy_gold")]
-        table.add_row(f["name"], f["kind"], labels, *shares, str(f["gold_votes"]), share(f["worth"]))
-    return table
-
-
 def apps_table(apps: Sequence[Mapping[str, Any]]) -> Table:
     """Lay out the apps."""
     table = new_table("apps", "app", "question", "labels", "sources", "pipeline", "student's accuracy")

@@ -6,71 +6,41 @@ What was agreed stands in the app's ``agreed.yaml``; ``pricecut agree`` writes i
 import hashlib
 import logging
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Annotated, Any
+from datetime import datetime
 
 import numpy as np
 import polars as pl
-import yaml
-from pydantic import Field
 
+from labeling.agreed import Agreed, read_agreed
 from labeling.functions import ABSTAIN, FUNCTIONS_FILE, line_of_function
-from ledger.errors import ConfigurationError, FunctionError
-from ledger.parameters import Parameters, line_of, read_yaml, validate
+from labeling.gold import Answer, read_answers
+from ledger.errors import FunctionError
+from ledger.parameters import line_of
 from ledger.places import Places
 
 logger = logging.getLogger(__name__)
 
-Share = Annotated[float, Field(ge=0, le=1)]
-
 SHOWN = 3
 """Rows that a refusal shows."""
 
-HEADER = """\
-# What was agreed: `vote` refuses an edit that brings a function's accuracy on gold (or its coverage) below.
-# Written by `pricecut agree APP`; a number may be changed by hand.
-"""
+LISTED = 20
+"""Wrong rows up to which agreed.yaml lists them, so that a refusal can tell the rows that an edit lost."""
 
-
-class Agreed(Parameters):
-    """What was agreed on one function.
-
-    Attributes
-    ----------
-    accuracy : float
-        At least this share of its votes on gold rows is right.
-    coverage : float or None
-        It votes on at least this share of the train rows; None agrees on nothing.
-    votes : int
-        On how many gold votes the accuracy rested.
-    gold : str
-        Fingerprint of the gold sample it was measured on.
-    """
-
-    accuracy: Share
-    coverage: Share | None = None
-    votes: Annotated[int, Field(ge=0)] = 0
-    gold: str = ""
-
-
-def read_agreed(places: Places) -> dict[str, Agreed]:
-    """Read what was agreed, a function; nothing where the file is missing or holds only comments."""
-    path = places.agreed
-    if not path.exists() or not _says_something(path):
-        return {}
-    return {str(name): validate(Agreed, value, path, (str(name),)) for name, value in read_yaml(path).items()}
-
-
-def write_agreed(path: Path, agreed: dict[str, Agreed]) -> None:
-    """Write what was agreed, functions by name."""
-    document = {name: agreed[name].model_dump(exclude_none=True) for name in sorted(agreed)}
-    path.write_text(HEADER + yaml.safe_dump(document, sort_keys=False, allow_unicode=True), encoding="utf-8")
+ANSWERED_SINCE = "answered since"
+"""Stands for the split of gold rows that a function is not held to."""
 
 
 def agree(
-    names: Sequence[str], matrix: np.ndarray, rows: pl.DataFrame, tolerance: float, coverage: bool = False
+    names: Sequence[str],
+    matrix: np.ndarray,
+    rows: pl.DataFrame,
+    tolerance: float,
+    coverage: bool = False,
+    when: datetime | None = None,
 ) -> dict[str, Agreed]:
     """Agree on what the functions measure now, less a tolerance; one without gold votes cannot be agreed on and is left out.
+
+    With few gold votes one row moves an accuracy far, which proves nothing of an edit: it may always fall by one row's worth.
 
     Parameters
     ----------
@@ -81,11 +51,13 @@ def agree(
     rows : pl.DataFrame
         The corpus: ``row_id``, ``split``, ``label``.
     tolerance : float
-        How far an accuracy, and a coverage, may fall: a share.
+        How far an accuracy, and a coverage, may fall: a share; an accuracy by one vote's worth at least.
     coverage : bool
         Agree on coverage too.
+    when : datetime or None
+        Now, with its zone.
     """
-    gold = (rows["split"] == "gold").to_numpy()
+    gold, ids = (rows["split"] == "gold").to_numpy(), rows["row_id"]
     sample, found = fingerprint(rows), {}
     for j, name in enumerate(names):
         votes, right = _on_gold(matrix[:, j], rows)
@@ -94,11 +66,15 @@ def agree(
         least = (
             round(float((matrix[~gold, j] != ABSTAIN).mean()) - tolerance, 4) if coverage and not gold.all() else None
         )
+        measured, wrong = float(right.sum() / votes.sum()), np.flatnonzero(votes & ~right)
         found[name] = Agreed(
-            accuracy=max(0.0, round(float(right.sum() / votes.sum()) - tolerance, 4)),
+            accuracy=max(0.0, round(measured - max(tolerance, 1 / int(votes.sum())), 4)),
+            measured=round(measured, 4),
             coverage=None if least is None else max(0.0, least),
             votes=int(votes.sum()),
             gold=sample,
+            when=when,
+            wrong=tuple(ids[int(i)] for i in wrong) if len(wrong) <= LISTED else None,
         )
     return found
 
@@ -145,24 +121,44 @@ def hold_to_agreed(
     for name in sorted(set(agreed) - set(names)):
         line = line_of(places.agreed, (name,))
         logger.warning("%s:%d: '%s' is agreed on, but no function is called so", places.agreed, line, name)
-    sample = fingerprint(rows)
+    answers = read_answers(places.gold_answers, labels)
     refused = []
     for j, name in enumerate(names):
-        if name in agreed and (short := falls_short(agreed[name], matrix[:, j], rows, labels, least_votes)):
-            path = places.app_folder / FUNCTIONS_FILE
-            changed = (
-                ""
-                if agreed[name].gold in ("", sample)
-                else (
-                    f"; the gold sample has changed since (then {agreed[name].votes} votes), so it may not be the edit"
-                )
+        if name not in agreed:
+            continue
+        known = known_then(rows, answers, agreed[name].when)
+        count = int(_on_gold(matrix[:, j], known)[0].sum())
+        if count < least_votes <= agreed[name].votes:
+            logger.warning(
+                "'%s' votes on %d gold rows, when agreed on %d: too few to hold it to what was agreed (vote.gate_votes: %d)",
+                name,
+                count,
+                agreed[name].votes,
+                least_votes,
             )
+        if short := falls_short(agreed[name], matrix[:, j], known, labels, least_votes):
+            path = places.app_folder / FUNCTIONS_FILE
+            same = agreed[name].gold in ("", fingerprint(known))
+            changed = "" if same else "; other gold rows have changed since, so it may not be the edit"
             refused.append(
                 f"{path}:{line_of_function(path, name)}: function '{name}': {short}{changed}; mend it, or agree anew with "
                 f"`pricecut agree {places.app} --function {name}`"
             )
     if refused:
         raise FunctionError("\n".join(refused))
+
+
+def known_then(rows: pl.DataFrame, answers: Sequence[Answer], when: datetime | None) -> pl.DataFrame:
+    """Return the corpus with the gold rows that were answered after a time set apart from the others by their ``split``."""
+    if when is None:
+        return rows
+    later = {answer.row_id for answer in answers if datetime.fromisoformat(answer.when) > when}
+    return rows.with_columns(
+        pl.when((pl.col("split") == "gold") & pl.col("row_id").is_in(list(later)))
+        .then(pl.lit(ANSWERED_SINCE))
+        .otherwise(pl.col("split"))
+        .alias("split")
+    )
 
 
 def falls_short(
@@ -173,12 +169,10 @@ def falls_short(
     count = int(votes.sum())
     # Half of the fourth digit, to which `agree` rounds.
     if count >= max(least_votes, 1) and right.sum() / count < agreed.accuracy - 5e-5:
-        wrong = np.flatnonzero(votes & ~right)[:SHOWN]
-        truth, ids = rows["label"].to_numpy(), rows["row_id"]
-        shown = ", ".join(f"'{ids[int(i)]}' ({labels[column[i]]}, gold {labels[truth[i]]})" for i in wrong)
+        was = "" if agreed.measured is None else f"was {agreed.measured:.4f} on {agreed.votes} gold votes, "
         return (
-            f"accuracy on gold is {right.sum() / count:.4f} on {count} votes, agreed was at least {agreed.accuracy:.4f}; "
-            f"wrong first on {shown}"
+            f"accuracy on gold {was}is {right.sum() / count:.4f} on {count}, agreed was at least {agreed.accuracy:.4f}; "
+            f"{_wrong_rows(agreed, column, votes & ~right, rows, labels)}"
         )
     train = (rows["split"] == "train").to_numpy()
     if agreed.coverage is not None and train.any():
@@ -188,17 +182,18 @@ def falls_short(
     return None
 
 
+def _wrong_rows(
+    agreed: Agreed, column: np.ndarray, wrong: np.ndarray, rows: pl.DataFrame, labels: Sequence[str]
+) -> str:
+    """Name the first rows lost since it was agreed on, or, where that is not known, the first wrong ones."""
+    truth, ids = rows["label"].to_numpy(), rows["row_id"]
+    found = [int(i) for i in np.flatnonzero(wrong)]
+    lost = [] if agreed.wrong is None else [i for i in found if ids[i] not in agreed.wrong]
+    shown = ", ".join(f"'{ids[i]}' ({labels[column[i]]}, gold {labels[truth[i]]})" for i in (lost or found)[:SHOWN])
+    return f"{f'{len(lost)} rows lost, first' if lost else 'wrong first on'} {shown}"
+
+
 def _on_gold(column: np.ndarray, rows: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """Return where a function votes on a gold row, and where it is right: bool of shape (rows,)."""
     votes = (rows["split"] == "gold").to_numpy() & (column != ABSTAIN)
     return votes, votes & (column == rows["label"].to_numpy())
-
-
-def _says_something(path: Path) -> bool:
-    try:
-        document: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError):
-        return True  # read_yaml says what is wrong, and where
-    if document is not None and not isinstance(document, dict):
-        raise ConfigurationError(f"{path}:1: expected a function's name a line, then what was agreed on it")
-    return document is not None

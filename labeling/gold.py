@@ -5,9 +5,12 @@ found by trying, and ``who`` names a person: treat the file as what it says.
 """
 
 import csv
+import fcntl
 import hashlib
 import io
-from collections.abc import Iterable, Mapping, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -55,7 +58,7 @@ def as_time(written: str) -> str:
 
 
 def read_answers(path: Path, labels: Sequence[str]) -> list[Answer]:
-    """Read an app's answers in the order in which they were given in; none where there is no file.
+    """Read an app's answers as they stand in the file; none where there is no file, or an empty one.
 
     Raises
     ------
@@ -68,7 +71,9 @@ def read_answers(path: Path, labels: Sequence[str]) -> list[Answer]:
         rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8-sig"), newline="")))
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: expected UTF-8 text ({error.reason} at byte {error.start})") from None
-    if not rows or tuple(rows[0]) != HEADER:
+    if not rows:
+        return []
+    if tuple(rows[0]) != HEADER:
         raise DataError(f"{path}:1: expected the header {','.join(HEADER)}")
     answers, faults = [], []
     for line, row in enumerate(rows[1:], start=2):
@@ -128,27 +133,44 @@ def standing_answers(answers: Sequence[Answer], texts: Mapping[str, str]) -> tup
     return settle_answers(standing), len(answers) - len(standing)
 
 
-def add_answers(path: Path, old: Sequence[Answer], new: Sequence[Answer]) -> list[Answer]:
-    """Append the answers that say something new: not one that stands there, nor the same as that person's latest.
+def add_answers(path: Path, labels: Sequence[str], new: Sequence[Answer]) -> list[Answer]:
+    """Add the answers that say something new: not one that stands there, nor the same as that person's latest.
+
+    The file is in order of row, then time, so that two people's additions seldom meet in git. It is replaced in one step, and
+    one process at a time adds to it.
 
     Returns
     -------
     list of Answer
-        What was appended.
+        What was added.
     """
-    known, added = list(old), []
-    for answer in new:
-        about = [a for a in known if (a.row_id, a.who, a.text_hash) == (answer.row_id, answer.who, answer.text_hash)]
-        if answer in known or (about and latest(about).label == answer.label):
-            continue
-        known.append(answer)
-        added.append(answer)
-    if added:
-        fresh = not path.exists() or path.stat().st_size == 0
-        ends_open = not fresh and not path.read_bytes().endswith(b"\n")
-        with path.open("a", encoding="utf-8", newline="") as file:
-            file.write("\n" if ends_open else "")
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerows([HEADER] if fresh else [])
-            writer.writerows(astuple(answer) for answer in added)
+    with _alone(path):
+        known, added = read_answers(path, labels), []
+        for answer in new:
+            about = [
+                a for a in known if (a.row_id, a.who, a.text_hash) == (answer.row_id, answer.who, answer.text_hash)
+            ]
+            if answer in known or (about and latest(about).label == answer.label):
+                continue
+            known.append(answer)
+            added.append(answer)
+        if added:
+            written = path.with_suffix(".new")
+            with written.open("w", encoding="utf-8", newline="") as file:
+                writer = csv.writer(file, lineterminator="\n")
+                writer.writerow(HEADER)
+                # Stable: of answers at one time, the later given stays the later.
+                writer.writerows(astuple(answer) for answer in sorted(known, key=lambda a: (a.row_id, a.when)))
+            written.replace(path)
     return added
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Let one process at a time through, for one file; a process that dies lets go."""
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)

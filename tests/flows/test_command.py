@@ -3,14 +3,15 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from flows.command import batches, cli, field_of
+from flows.command import cli
+from flows.commands.predict import batches, field_of
 from ledger.errors import DataError
 from tests.flows.conftest import Project
 
 
 def test_help_teaches():
     shown = CliRunner().invoke(cli, ["--help"]).output
-    for command in ("apps", "new", "check", "run", "functions", "predict", "report"):
+    for command in ("apps", "new", "check", "run", "functions", "why", "review", "agree", "predict", "report"):
         assert command in shown
     assert "Exit codes" in shown and "pricecut new reviews" in shown
     assert "--install-completion" in shown
@@ -53,7 +54,7 @@ def test_it_works_from_a_folder_below(project: Project):
 
 
 def test_completion_offers_apps(project: Project, monkeypatch):
-    from flows.command import complete_app
+    from flows.shell import complete_app
 
     monkeypatch.chdir(project.root)
     assert complete_app("you") == ["youtube_spam", "youtube_wrench"]

@@ -1,3 +1,5 @@
+from multiprocessing import Process
+
 import polars as pl
 import pytest
 
@@ -28,11 +30,44 @@ def test_an_answer_about_another_text_is_passed_over():
 def test_what_says_nothing_new_is_not_added_twice(tmp_path):
     path = tmp_path / "gold.csv"
     changed = answer(label="good", when="2026-11-26T09:00:00Z")
-    assert add_answers(path, [], [answer(), answer(), changed]) == [answer(), changed]
+    assert add_answers(path, LABELS, [answer(), answer(), changed]) == [answer(), changed]
     before = path.read_bytes()
     again = [answer(), changed, answer(label="good", when="2026-11-27T09:00:00Z")]
-    assert add_answers(path, read_answers(path, LABELS), again) == []
+    assert add_answers(path, LABELS, again) == []
     assert path.read_bytes() == before
+
+
+def test_an_empty_file_holds_no_answers(tmp_path):
+    path = tmp_path / "gold.csv"
+    for content in ("", "row_id,label,who,when,text_hash\n"):
+        path.write_text(content)
+        assert read_answers(path, LABELS) == []
+        assert add_answers(path, LABELS, [answer()]) == [answer()] == read_answers(path, LABELS)
+
+
+def test_the_file_is_in_order_whoever_answers_first(tmp_path):
+    given = [answer("b"), answer("a", when="2026-11-26T09:00:00Z"), answer("a", "good"), answer("é", who="Zoë")]
+    files = [tmp_path / "one.csv", tmp_path / "two.csv"]
+    add_answers(files[0], LABELS, given)
+    for one in reversed(given):
+        add_answers(files[1], LABELS, [one])
+    assert files[0].read_bytes() == files[1].read_bytes()
+    assert [a.row_id for a in read_answers(files[0], LABELS)] == ["a", "a", "b", "é"]
+
+
+def add_many(path, who):
+    for n in range(20):
+        add_answers(path, LABELS, [answer(f"r{n}", who=who)])
+
+
+def test_two_people_at_once_lose_no_answer(tmp_path):
+    path = tmp_path / "gold.csv"
+    people = [Process(target=add_many, args=(path, who)) for who in ("ann", "bob")]
+    for person in people:
+        person.start()
+    for person in people:
+        person.join()
+    assert len(read_answers(path, LABELS)) == 40
 
 
 def test_every_fault_of_the_file_is_told_with_its_line(tmp_path):
@@ -49,7 +84,7 @@ def test_a_reviewed_row_is_gold_and_no_other_row_moves(small_app):
     run_until(small_app, "fuse")
     before, test = pl.read_parquet(small_app.corpus), small_app.test.read_bytes()
     row = before.filter(pl.col("split") == "train").row(0, named=True)
-    add_answers(small_app.gold_answers, [], [answer(row["row_id"], "good", text=row["text"])])
+    add_answers(small_app.gold_answers, LABELS, [answer(row["row_id"], "good", text=row["text"])])
     run_until(small_app, "fuse")
     after = pl.read_parquet(small_app.corpus)
     moved = after.filter(pl.col("row_id") == row["row_id"]).row(0, named=True)
