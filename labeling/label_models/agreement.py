@@ -16,6 +16,8 @@ COPY_ROWS = 10
 """Common rows below which nothing can be said."""
 MARGIN = 0.03
 """By how much near-copies agree more often than their accuracies explain."""
+CHANCE = 0.001
+ONE_CLASS_SHARE = 0.2
 WITNESSES = 30
 """Other functions, those with most common rows, that testify to the accuracies of a pair."""
 
@@ -40,8 +42,18 @@ class Agreement:
 
     @property
     def one_class(self) -> np.ndarray:
-        """Which functions vote for one class only (or never), bool of shape (functions,)."""
-        return (self.totals > 0).sum(axis=1) <= 1
+        """Which functions vote for one class only, bool of shape (functions,).
+
+        Those that gave a few votes, all for one class, as they would by chance, are not among them.
+        """
+        shares = (self.totals.sum(axis=0) + 1) / (self.totals.sum() + self.totals.shape[1])
+        by_chance = self.totals.sum(axis=1) * np.log(shares)[self.totals.argmax(axis=1)]
+        return ((self.totals > 0).sum(axis=1) == 1) & (by_chance < np.log(CHANCE))
+
+    @property
+    def mostly_one_class(self) -> bool:
+        """Whether such functions give enough of the votes that the votes do not tell how the classes stand."""
+        return bool(self.totals[self.one_class].sum() > ONE_CLASS_SHARE * self.totals.sum())
 
     def beyond_chance(self) -> np.ndarray:
         """Return ``(classes * agreement - 1) / (classes - 1)``, NaN where too few rows are common.

@@ -15,16 +15,17 @@ TOLERANCE = 1e-5
 def fit_dawid_skene(patterns: Patterns, balance: np.ndarray | None) -> LabelModel:
     """Fit P(vote | class) of each function by EM, from the majority's start.
 
-    Dawid and Skene (1979), sections 2 and 3, on distinct patterns with their counts; an abstention says nothing, and near-copies
-    share a vote. A stated balance is held. Without one it is estimated along, as they do, where every function votes for several
-    classes; where some vote for one class only, EM would give every row to the class that votes most, and
-    `estimated_balance` is held.
+    Dawid and Skene (1979), sections 2 and 3, on distinct patterns with their counts: given that the function votes, or, where it
+    votes for one class only, of all rows. An abstention says nothing, and near-copies share a vote. A stated balance is held.
+    Without one it is estimated along, as they do, where functions vote for several classes; where many vote for one class
+    only, EM would give every row to the class that votes most, and `estimated_balance` is held.
     """
     classes = patterns.classes
     agreement = agreement_of(patterns)
     shares = vote_shares(copy_groups(agreement))
     counts = patterns.counts * (patterns.votes_per_pattern > 0)
-    held = balance is not None or bool(agreement.one_class.any())
+    one_class = agreement.one_class[:, None, None]
+    held = balance is not None or agreement.mostly_one_class
     balance = estimated_balance(patterns, shares) if balance is None else balance
     believed = vote_shares_of_rows(patterns, shares)
     weights = np.zeros((patterns.functions, classes, classes))
@@ -33,7 +34,9 @@ def fit_dawid_skene(patterns: Patterns, balance: np.ndarray | None) -> LabelMode
         if not held:
             balance = (mass.sum(axis=0) + 1) / (mass.sum() + classes)
         table = (patterns.by_symbol @ mass).reshape(weights.shape) + SMOOTHING
-        weights = np.log(table / (mass.sum(axis=0) + SMOOTHING * (classes + 1))) * shares[:, None, None]
+        # Where a function votes for one class only, that it votes at all is what tells the classes apart.
+        within = np.where(one_class, mass.sum(axis=0) + SMOOTHING * (classes + 1), table.sum(axis=1, keepdims=True))
+        weights = np.log(table / within) * shares[:, None, None]
         updated = softmax(patterns.one_hot @ weights.reshape(-1, classes) + np.log(balance))
         moved = np.abs(updated - believed)[counts > 0].max(initial=0.0)
         believed = updated

@@ -43,10 +43,10 @@ def fit_hierarchical(
     agreement = agreement_of(patterns)
     shares = vote_shares(copy_groups(agreement))
     counts = patterns.counts * (patterns.votes_per_pattern > 0)
-    one_class = agreement.one_class
+    one_class, held = agreement.one_class, agreement.mostly_one_class
     stated = balance
     balance = np.full(classes, 1 / classes) if balance is None else balance
-    if stated is None and one_class.any():
+    if stated is None and held:
         balance = estimated_balance(patterns, shares)
     known = known_votes(gold, patterns) * GOLD_ROWS
     totals = agreement.totals + known.sum(axis=2)
@@ -57,7 +57,7 @@ def fit_hierarchical(
         seen = (patterns.by_symbol @ (believed * counts[:, None])).reshape(weights.shape) + known
         weights = _weights(seen, totals, balance, one_class) * shares[:, None, None]
         scores = patterns.one_hot @ weights.reshape(-1, classes)
-        if one_class.any():
+        if held:
             offsets = _offsets(scores, offsets, balance, counts)
         updated = softmax(scores + offsets)
         moved = np.abs(updated - believed)[counts > 0].max(initial=0.0)

@@ -3,6 +3,7 @@
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 from scipy.sparse import csr_matrix
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from labeling.label_models.agreement import agreement_of, copy_groups, vote_shares
 from labeling.label_models.model import LabelModel
@@ -12,6 +13,7 @@ from ledger.errors import DataError
 LEARNING_RATE = 0.01
 MOMENTUM = 0.9
 PRECISION = 0.7
+THIN = 4_096
 
 
 def fit_snorkel(
@@ -71,21 +73,38 @@ def _conditionals(
     table[np.arange(functions * classes), np.tile(np.arange(classes), functions)] = start.reshape(-1)
     # Snorkel draws one number, after seeding NumPy's old generator, and scales its start by it.
     table *= np.float32(np.random.RandomState(seed).random_sample())
+    # Products this thin gain nothing from a second thread, and wait for it where the machine is busy.
+    with threadpool_limits(1 if len(table) <= THIN else None):
+        _descend(table, moments, propensity, shares, copies, epochs, learning_rate)
+    least = np.float32(min(0.01, 1 / 10 ** np.ceil(np.log10(rows))))
+    return _unpermuted(np.clip(table, least, 1 - least), balance)
+
+
+def _descend(
+    table: np.ndarray,
+    moments: np.ndarray | csr_matrix,
+    propensity: np.ndarray,
+    shares: np.ndarray,
+    copies: list[np.ndarray],
+    epochs: int,
+    learning_rate: float,
+) -> None:
+    """Move the table, in place, down the gradient of Snorkel's loss."""
+    classes = len(shares)
     velocity = np.zeros_like(table)
+    blocks = (len(table) // classes, classes, classes)
     for epoch in range(epochs):
         scaled = table * shares
         # The gradient of |mask (O - mu P mu')|^2 is -4 mask (O - mu P mu') mu P, since both are symmetric.
         product = table @ (scaled.T @ scaled)
-        blocks = table.reshape(functions, classes, classes), scaled.reshape(functions, classes, classes)
-        own = (blocks[0] @ (blocks[1].transpose(0, 2, 1) @ blocks[1])).reshape(table.shape)
+        within = scaled.reshape(blocks)
+        own = (table.reshape(blocks) @ (within.transpose(0, 2, 1) @ within)).reshape(table.shape)
         for clique in copies:
             own[clique] = table[clique] @ (scaled[clique].T @ scaled[clique])
         gradient = -4 * (moments @ scaled - product + own)
         gradient += 2 * (scaled.sum(axis=1) - propensity)[:, None] * shares
         velocity = gradient if epoch == 0 else MOMENTUM * velocity + gradient
         table -= np.float32(learning_rate) * velocity
-    least = np.float32(min(0.01, 1 / 10 ** np.ceil(np.log10(rows))))
-    return _unpermuted(np.clip(table, least, 1 - least), balance)
 
 
 def _cliques(groups: np.ndarray, classes: int) -> list[np.ndarray]:
