@@ -4,13 +4,15 @@ import numpy as np
 
 from labeling.label_models.patterns import Patterns
 
+EVEN_SHARE = 0.2
 
-def estimated_balance(patterns: Patterns, shares: np.ndarray) -> np.ndarray:
-    """Estimate the classes' shares from votes: half of what the votes say, half even.
+
+def estimated_balance(patterns: Patterns, shares: np.ndarray, stated: np.ndarray | None = None) -> np.ndarray:
+    """Estimate the classes' shares of the covered rows: what the votes say, mixed with what is stated (half), or even (a fifth).
 
     Where functions vote for one class only, votes tell how much they cover rather than how the classes stand, and an
-    estimate that follows them freely gives every row to one class in the end. A Dirichlet prior as heavy as the covered rows
-    bounds each share from below by half of its even share.
+    estimate that follows them freely gives every row to one class in the end. A Dirichlet prior a
+    quarter as heavy as the covered rows bounds each share from below by a fifth of its even share.
 
     Parameters
     ----------
@@ -18,6 +20,9 @@ def estimated_balance(patterns: Patterns, shares: np.ndarray) -> np.ndarray:
         The votes.
     shares : np.ndarray
         float64 of shape (functions,): see `labeling.label_models.agreement.vote_shares`.
+    stated : np.ndarray or None
+        float64 of shape (classes,): the classes' shares of all rows. Those of the covered rows differ from them by what the
+        functions look for, which the votes tell.
 
     Returns
     -------
@@ -27,7 +32,8 @@ def estimated_balance(patterns: Patterns, shares: np.ndarray) -> np.ndarray:
     classes = patterns.classes
     said = vote_shares_of_rows(patterns, shares)
     covered = float(patterns.counts[patterns.votes_per_pattern > 0].sum())
-    mass = patterns.counts @ said + max(covered, 1.0) / classes
+    prior = EVEN_SHARE / (1 - EVEN_SHARE) * np.full(classes, 1 / classes) if stated is None else stated
+    mass = patterns.counts @ said + max(covered, 1.0) * prior
     return mass / mass.sum()
 
 

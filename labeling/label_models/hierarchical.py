@@ -16,6 +16,9 @@ TABLE_SHARE = 1.0
 GOLD_ROWS = 5.0
 HIGHEST = 0.99
 ROUNDS = 100
+HELD_ROUNDS = 3
+"""Rounds where most functions vote for one class: their few common rows tell little, and EM goes on to believe each vote more
+because it believed it before."""
 TOLERANCE = 1e-4
 
 
@@ -26,8 +29,9 @@ def fit_hierarchical(
 
     Functions that vote for several classes get P(vote | class) given that they vote (Dawid and Skene 1979, with the hierarchy of
     Kim and Ghahramani 2012); for those that vote for one class only, whose confusion says nothing, it is the precision of the
-    vote. Near-copies share a vote. A stated balance is held, and so that the rows' classes add up to it the offsets are
-    adapted where functions of one class are many; without one the classes start even.
+    vote. Near-copies share a vote. Where functions of one class give many of the votes, EM is stopped after three rounds and
+    the offsets are adapted so that the covered rows' classes add up to `estimated_balance`; else a stated balance
+    is what rows start from, and without one the classes start even.
 
     Parameters
     ----------
@@ -44,21 +48,22 @@ def fit_hierarchical(
     shares = vote_shares(copy_groups(agreement))
     counts = patterns.counts * (patterns.votes_per_pattern > 0)
     one_class, held = agreement.one_class, agreement.mostly_one_class
-    stated = balance
-    balance = np.full(classes, 1 / classes) if balance is None else balance
-    if stated is None and held:
-        balance = estimated_balance(patterns, shares)
+    # What EM starts from and, where it is held to it, ends with: the shares of the covered rows.
+    covered = np.full(classes, 1 / classes) if balance is None else balance
+    if held:
+        covered = estimated_balance(patterns, shares, balance)
+    balance = covered if balance is None else balance
     known = known_votes(gold, patterns) * GOLD_ROWS
     totals = agreement.totals + known.sum(axis=2)
     believed = vote_shares_of_rows(patterns, shares)
-    offsets = np.log(balance)
+    offsets = np.log(covered)
     weights = np.zeros((patterns.functions, classes, classes))
-    for _ in range(ROUNDS):
+    for _ in range(HELD_ROUNDS if held else ROUNDS):
         seen = (patterns.by_symbol @ (believed * counts[:, None])).reshape(weights.shape) + known
-        weights = _weights(seen, totals, balance, one_class) * shares[:, None, None]
+        weights = _weights(seen, totals, covered, one_class) * shares[:, None, None]
         scores = patterns.one_hot @ weights.reshape(-1, classes)
         if held:
-            offsets = _offsets(scores, offsets, balance, counts)
+            offsets = _offsets(scores, offsets, covered, counts)
         updated = softmax(scores + offsets)
         moved = np.abs(updated - believed)[counts > 0].max(initial=0.0)
         believed = updated
@@ -96,12 +101,15 @@ def _weights(seen: np.ndarray, totals: np.ndarray, balance: np.ndarray, one_clas
     for kind in (one_class, ~one_class):
         right = np.einsum("jvv->j", seen[kind])
         mean = (right.sum() + PRIOR_ACCURACY * PRIOR_VOTES) / (votes[kind].sum() + PRIOR_VOTES)
-        accuracy[kind] = (right + PRIOR_VOTES * mean) / (votes[kind] + PRIOR_VOTES)
+        # Half of what a one-class function is believed comes from all of them, however often it votes.
+        weight = PRIOR_VOTES + votes[kind] * (kind is one_class)
+        accuracy[kind] = (right + weight * mean) / (votes[kind] + weight)
     accuracy = np.clip(accuracy, 1e-3, HIGHEST)[:, None, None]
     others = np.where(own > 0, 0.0, balance)
     others /= np.maximum(others.sum(axis=1, keepdims=True), 1e-12)
-    precision = seen + TABLE_VOTES * (accuracy * own + (1 - accuracy) * others)
-    precision /= totals[:, :, None] + TABLE_VOTES
+    heavy = TABLE_VOTES + TABLE_SHARE * totals[:, :, None]
+    precision = seen + heavy * (accuracy * own + (1 - accuracy) * others)
+    precision /= totals[:, :, None] + heavy
     weight = (TABLE_VOTES + TABLE_SHARE * votes)[:, None, None]
     even = (1 - own) / max(classes - 1, 1)
     confusion = seen + weight * (accuracy * own + (1 - accuracy) * even)

@@ -182,3 +182,23 @@ def test_a_file_that_is_no_label_model_is_refused(tmp_path, content):
         read_label_model(tmp_path / "m.json")
     with pytest.raises(DataError, match="not found; run the stage 'label' first"):
         read_label_model(tmp_path / "no.json")
+
+
+@pytest.mark.parametrize("balance", [None, np.array([0.92, 0.08])])
+def test_functions_of_one_class_each_do_not_collapse_under_imbalance(balance):
+    # snorkel-team/snorkel#1713: a label model that loses to majority, or gives every row to one class.
+    draw = np.random.default_rng(3)
+    truth = (draw.random(4000) < 0.08).astype(int)
+    matrix = np.full((4000, 8), -1, dtype=np.int8)
+    for j in range(8):
+        label = j % 2
+        chance = np.where(truth == label, 0.3, 0.02 if label else 0.05)
+        matrix[draw.random(4000) < chance, j] = label
+    covered = (matrix >= 0).any(axis=1)
+    scores = {}
+    for kind in ("majority", "hierarchical"):
+        found = fitted(kind, matrix, balance, classes=2).predict(matrix).argmax(axis=1)[covered]
+        scores[kind] = (found == truth[covered]).mean()
+        assert 0.3 < (found == 1).sum() / truth[covered].sum() < 3
+    # Not knowing that one class is so rare costs something; knowing it must not.
+    assert scores["hierarchical"] >= scores["majority"] - (0.05 if balance is None else 0.01)
