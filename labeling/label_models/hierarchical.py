@@ -14,6 +14,9 @@ TABLE_VOTES = 8.0
 TABLE_SHARE = 1.0
 """A function's table is shrunk to its accuracy by 8 votes and by as many as it has."""
 GOLD_ROWS = 5.0
+DEPENDENCE = 0.2
+"""By how much votes on a row are taken to err together; on crowds and keyword functions of known truth, none of them in the
+benchmarks of label quality, it lowers the calibration error everywhere, and no gold is needed."""
 HIGHEST = 0.99
 ROUNDS = 100
 HELD_ROUNDS = 3
@@ -69,7 +72,7 @@ def fit_hierarchical(
         believed = updated
         if moved < TOLERANCE:
             break
-    return LabelModel("hierarchical", balance, weights, offsets)
+    return LabelModel("hierarchical", balance, weights, offsets, DEPENDENCE)
 
 
 def known_votes(gold: tuple[np.ndarray, np.ndarray] | None, patterns: Patterns) -> np.ndarray:

@@ -28,8 +28,8 @@ class LabelModel:
     offsets : np.ndarray or None
         float64 of shape (classes,): the score before any vote; None for the log of the balance.
     dependence : float
-        0 to 1. With n votes on a row, their sum is divided by ``1 + dependence * (n - 1)``, the design effect of votes that err
-        together (Kish 1965, section 8.2): at 0 each counts in full, at 1 they count as one.
+        0 to 1. With n votes on a row, the log odds are divided by ``1 + dependence * (n - 1)``, the design effect of votes that
+        err together (Kish 1965, section 8.2): at 0 the n count in full, at 1 as one. The most probable class stays the same.
     calibration : Calibration or None
         What was fitted on gold rows; None where there were none.
     """
@@ -97,9 +97,9 @@ class LabelModel:
             # Ties share alike: a tie is not evidence for the class that comes first.
             probabilities = scores / np.where(total > 0, total, 1.0)
         else:
+            scores += np.log(self.balance) if self.offsets is None else self.offsets
             if self.dependence:
                 scores /= 1 + self.dependence * np.maximum(votes - 1, 0)
-            scores += np.log(self.balance) if self.offsets is None else self.offsets
             probabilities = softmax(scores)
         if calibrated and self.calibration is not None:
             probabilities = self.calibration.apply(probabilities)

@@ -179,7 +179,8 @@ def moments(hot: csr_matrix, counts: np.ndarray) -> np.ndarray | csr_matrix:
         if dense:
             table = chunk.toarray()
             # Counts are multiplied into one side; sums of whole numbers below 2**24 are exact in float32.
-            total += table.T @ (table * many[:, None].astype(np.float32))
+            counted = table if (many == 1).all() else table * many[:, None].astype(np.float32)
+            total += table.T @ counted
         else:
             total += (chunk.T @ weighted(chunk, many)).toarray()
     return total
@@ -187,6 +188,8 @@ def moments(hot: csr_matrix, counts: np.ndarray) -> np.ndarray | csr_matrix:
 
 def weighted(hot: csr_matrix, counts: np.ndarray) -> csr_matrix:
     """Multiply each row by its count, sharing the indices; float64."""
+    if (counts == 1).all():
+        return hot
     return csr_matrix((np.repeat(counts, np.diff(hot.indptr)), hot.indices, hot.indptr), shape=hot.shape)
 
 
