@@ -6,7 +6,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from labeling.label_models.calibration import Calibration
-from labeling.label_models.patterns import CHUNK, Patterns, one_hot
+from labeling.label_models.patterns import CHUNK, Patterns, in_threads, one_hot
 from ledger.errors import DataError
 
 SHARES = "majority"
@@ -85,8 +85,12 @@ class LabelModel:
     def predict_patterns(self, patterns: Patterns, calibrated: bool = True) -> np.ndarray:
         """Return what `predict` does for each distinct pattern, float64 of shape (patterns, classes)."""
         found = np.empty((patterns.height, self.classes))
-        for start in range(0, patterns.height, CHUNK):
-            found[start : start + CHUNK] = self._probabilities(patterns.one_hot[start : start + CHUNK], calibrated)
+        hot = patterns.one_hot
+
+        def fill(start: int) -> None:
+            found[start : start + CHUNK] = self._probabilities(hot[start : start + CHUNK], calibrated)
+
+        in_threads(fill, range(0, patterns.height, CHUNK))
         return found
 
     def _probabilities(self, hot: csr_matrix, calibrated: bool) -> np.ndarray:

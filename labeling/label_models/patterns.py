@@ -1,7 +1,11 @@
 """Rows of votes collapse to distinct patterns with counts: what a label model costs, the patterns cost."""
 
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 from scipy.sparse import csr_matrix
@@ -18,6 +22,15 @@ DENSE_SYMBOLS = 8_192
 DENSE_CELLS = 8_388_608
 SPARSE_BELOW = 0.002
 """Pairs of votes a cell of the dense product below which the sparse one is the faster, measured on two cores."""
+
+
+Answer = TypeVar("Answer")
+
+
+def in_threads(work: Callable[[int], Answer], starts: Iterable[int]) -> list[Answer]:
+    """Work on chunks in threads, one a core and at most four: NumPy and SciPy let go of the interpreter while they count."""
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        return list(pool.map(work, starts))
 
 
 @dataclass(frozen=True)
@@ -150,12 +163,16 @@ def collapse_triples(
 
 def one_hot(matrix: np.ndarray, classes: int) -> csr_matrix:
     """Lay out a label matrix as `Patterns.one_hot` does, sparse float32 of shape (rows, functions * classes)."""
-    found, lengths = [], [np.zeros(1, dtype=np.int64)]
-    for start in range(0, len(matrix), CHUNK):
+
+    def chunk_of(start: int) -> tuple[np.ndarray, np.ndarray]:
         chunk = matrix[start : start + CHUNK]
         row, function = np.nonzero(chunk != ABSTAIN)
-        found.append((function * classes + chunk[row, function]).astype(np.int32))
-        lengths.append(np.bincount(row, minlength=len(chunk)))
+        symbols = (function * classes + chunk[row, function]).astype(np.int32)
+        return symbols, np.bincount(row, minlength=len(chunk))
+
+    chunks = in_threads(chunk_of, range(0, len(matrix), CHUNK))
+    found = [symbols for symbols, _ in chunks]
+    lengths = [np.zeros(1, dtype=np.int64), *(many for _, many in chunks)]
     symbols = np.concatenate(found) if found else np.zeros(0, dtype=np.int32)
     indptr = np.cumsum(np.concatenate(lengths))
     if indptr[-1] < np.iinfo(np.int32).max:
@@ -173,16 +190,21 @@ def moments(hot: csr_matrix, counts: np.ndarray) -> np.ndarray | csr_matrix:
     total = np.zeros((symbols, symbols))
     # A sparse product costs a step a pair of votes, a dense one a fraction of that a cell.
     dense = pairs > hot.shape[0] * symbols**2 * SPARSE_BELOW
-    step = max(1, min(CHUNK, DENSE_CELLS // max(symbols, 1))) if dense else CHUNK * 4
+    step = max(1, min(CHUNK, DENSE_CELLS // max(symbols, 1))) if dense else CHUNK
+
+    def chunk_of(start: int) -> csr_matrix:
+        chunk = hot[start : start + step]
+        return chunk.T @ weighted(chunk, counts[start : start + step].astype(np.float32))
+
+    if not dense:
+        # Sums of whole numbers below 2**24 are exact in float32, and so in any order.
+        for product in in_threads(chunk_of, range(0, hot.shape[0], step)):
+            total += product.toarray()
+        return total
     for start in range(0, hot.shape[0], step):
-        chunk, many = hot[start : start + step], counts[start : start + step]
-        if dense:
-            table = chunk.toarray()
-            # Counts are multiplied into one side; sums of whole numbers below 2**24 are exact in float32.
-            counted = table if (many == 1).all() else table * many[:, None].astype(np.float32)
-            total += table.T @ counted
-        else:
-            total += (chunk.T @ weighted(chunk, many)).toarray()
+        table, many = hot[start : start + step].toarray(), counts[start : start + step]
+        counted = table if (many == 1).all() else table * many[:, None].astype(np.float32)
+        total += table.T @ counted
     return total
 
 
