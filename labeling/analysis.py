@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from labeling.functions import ABSTAIN
+from labeling.label_models.patterns import CHUNK
 
 
 def analyze(
@@ -30,24 +31,31 @@ def analyze(
         another votes too, on which another votes differently (as Snorkel's LFAnalysis). ``accuracy_gold``: of its votes on gold
         rows, None without any; ``gold_votes``: how many. ``worth``: the share of its votes that the label model believes.
     """
-    voted = matrix != ABSTAIN
-    others = voted.sum(axis=1, keepdims=True) - voted
-    agreeing = np.stack([(matrix == matrix[:, [j]]).sum(axis=1) - 1 for j in range(matrix.shape[1])], axis=1)
-    rows = max(len(matrix), 1)
-    found = []
-    for j in range(matrix.shape[1]):
-        mine = voted[:, j]
-        believed = probabilities[mine, matrix[mine, j]]
-        on_gold = gold_matrix[:, j] != ABSTAIN
-        right = gold_matrix[on_gold, j] == gold[on_gold]
-        found.append(
-            {
-                "coverage": round(float(mine.sum()) / rows, 4),
-                "overlaps": round(float((mine & (others[:, j] > 0)).sum()) / rows, 4),
-                "conflicts": round(float((mine & (others[:, j] > agreeing[:, j])).sum()) / rows, 4),
-                "accuracy_gold": round(float(right.mean()), 4) if len(right) else None,
-                "gold_votes": len(right),
-                "worth": round(float(believed.mean()), 4) if len(believed) else None,
-            }
-        )
-    return found
+    height, width = matrix.shape
+    votes, overlaps, conflicts, believed = (np.zeros(width) for _ in range(4))
+    for start in range(0, height, CHUNK):
+        chunk, shares = matrix[start : start + CHUNK], probabilities[start : start + CHUNK]
+        row, function = np.nonzero(chunk != ABSTAIN)
+        vote = chunk[row, function].astype(np.int64)
+        on_row = np.bincount(row, minlength=len(chunk))[row]
+        classes = shares.shape[1]
+        alike = np.bincount(row * classes + vote, minlength=len(chunk) * classes)[row * classes + vote]
+        votes += np.bincount(function, minlength=width)
+        overlaps += np.bincount(function, on_row > 1, width)
+        conflicts += np.bincount(function, alike < on_row, width)
+        believed += np.bincount(function, shares[row, vote], width)
+    on_gold = gold_matrix != ABSTAIN
+    gold_votes = on_gold.sum(axis=0)
+    right = (on_gold & (gold_matrix == gold[:, None])).sum(axis=0)
+    rows = max(height, 1)
+    return [
+        {
+            "coverage": round(float(votes[j]) / rows, 4),
+            "overlaps": round(float(overlaps[j]) / rows, 4),
+            "conflicts": round(float(conflicts[j]) / rows, 4),
+            "accuracy_gold": round(float(right[j] / gold_votes[j]), 4) if gold_votes[j] else None,
+            "gold_votes": int(gold_votes[j]),
+            "worth": round(float(believed[j] / votes[j]), 4) if votes[j] else None,
+        }
+        for j in range(width)
+    ]

@@ -4,31 +4,16 @@ import numpy as np
 import polars as pl
 import pytest
 
-from labeling.label import LabelParameters, choose, class_balance
+from labeling.label import class_balance
+from labeling.label_models import read_label_model
+from labeling.provenance import explain
 from ledger.errors import DataError
 from tests.labeling.conftest import run_until
-from tests.labeling.test_label_models import BALANCE, votes_of
-
-AUTO = LabelParameters(model="auto", epochs=50, seed=1)
-
-
-def test_auto_takes_the_best_on_gold():
-    matrix, truth = votes_of([0.9, 0.85, 0.4, 0.38, 0.36], rows=1200)
-    model, scores = choose(matrix[:1000], matrix[1000:], truth[1000:].astype(np.int8), BALANCE, AUTO)
-    assert scores[model.kind] == max(scores.values())
-    assert set(scores) == {"majority", "dawid_skene", "snorkel"}
-
-
-def test_auto_without_gold_takes_snorkel_and_with_two_functions_dawid_skene():
-    matrix, _ = votes_of([0.9, 0.8, 0.7], rows=300)
-    none = np.zeros(0, dtype=np.int8)
-    assert choose(matrix, matrix[:0], none, BALANCE, AUTO)[0].kind == "snorkel"
-    assert choose(matrix[:, :2], matrix[:0, :2], none, BALANCE, AUTO)[0].kind == "dawid_skene"
 
 
 def test_class_balance_never_excludes_a_class():
     assert class_balance(np.array([0, 0], dtype=np.int8), 2).tolist() == [0.75, 0.25]
-    assert class_balance(np.zeros(0, dtype=np.int8), 2).tolist() == [0.5, 0.5]
+    assert class_balance(np.zeros(0, dtype=np.int8), 2) is None
 
 
 def test_the_stage_writes_probabilities_for_every_row(small_app):
@@ -39,6 +24,22 @@ def test_the_stage_writes_probabilities_for_every_row(small_app):
     report = json.loads(small_app.functions_report.read_text())
     assert [f["name"] for f in report["functions"]] == ["praise", "blame", "shouts"]
     assert report["functions"][0]["accuracy_gold"] == 1.0
+    assert report["functions"][0]["annotator_quality"] > 0.8
+    assert report["calibration"]["gold_rows"] == (corpus["split"] == "gold").sum()
+    assert 0 <= report["calibration"]["ece"] <= report["calibration"]["ece_interval"][1] <= 1
+
+
+def test_every_row_keeps_which_functions_voted_what_and_with_which_weight(small_app):
+    run_until(small_app, "label")
+    votes = pl.read_parquet(small_app.votes)
+    described = json.loads(pl.read_parquet_metadata(small_app.votes)["functions"])
+    model = read_label_model(small_app.label_model)
+    kept = pl.read_parquet(small_app.labels)["provenance"].to_list()
+    for row, found in zip(votes.drop("row_id").rows(), kept, strict=True):
+        assert [(vote["function"], vote["vote"]) for vote in found] == [(j, v) for j, v in enumerate(row) if v >= 0]
+        explained = explain(np.array(row, dtype=np.int8), model, described, ["bad", "good"])
+        names = {vote.function: vote.weight for vote in explained}
+        assert names == {described[vote["function"]]["name"]: pytest.approx(vote["weight"], abs=1e-3) for vote in found}
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from labeling.label_models.hierarchical import hierarchical
 from labeling.label_models.patterns import collapse, collapse_triples
 from ledger.errors import DataError
-from tests.labeling.test_label_models import BALANCE, votes_of
 
 MATRICES = st.tuples(st.integers(0, 30), st.integers(1, 20)).flatmap(
     lambda shape: arrays(np.int8, shape, elements=st.integers(-1, 2))
@@ -38,14 +36,3 @@ def test_votes_that_are_no_class_and_votes_that_stand_twice_are_refused():
         collapse(np.array([[0, 3]], dtype=np.int8), 3)
     with pytest.raises(DataError, match="function 1 votes twice on row 0"):
         collapse_triples(np.array([0, 0]), np.array([1, 1]), np.array([0, 1]), (1, 2), 2)
-
-
-def test_the_hierarchical_model_beats_majority_and_does_not_collapse():
-    matrix, truth = votes_of([0.9, 0.85, 0.4, 0.38, 0.36])
-    patterns = collapse(matrix, 3)
-    votes = np.stack([(matrix == label).sum(axis=1) for label in range(3)], axis=1)
-    for balance in (None, BALANCE):
-        probabilities, _ = hierarchical(patterns, balance)
-        assert np.allclose(probabilities.sum(axis=1), 1)
-        found = patterns.rows(probabilities).argmax(axis=1)
-        assert (found == truth).mean() > (votes.argmax(axis=1) == truth).mean() + 0.02

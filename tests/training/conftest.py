@@ -177,7 +177,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Tree:
 def write_label_side(root: Path, places: Places) -> None:
     """What the labeling floor leaves for `evaluate`: test rows, truth, labels, a label model and functions."""
     from labeling.functions import load_functions
-    from labeling.label_models import fit_majority, write_label_model
+    from labeling.label_models import collapse, fit_majority, write_label_model
     from labeling.vote import label_matrix
 
     folder = root / places.app_folder
@@ -201,7 +201,7 @@ def write_label_side(root: Path, places: Places) -> None:
     truth.write_parquet(root / places.truth)
     rows.select("row_id", "split", "probabilities", covered=pl.lit(True)).write_parquet(root / places.labels)
     matrix = label_matrix(load_functions(folder, LABELS), rows, LABELS)
-    write_label_model(fit_majority(matrix, np.full(2, 0.5)), root / places.label_model)
+    write_label_model(fit_majority(collapse(matrix, 2), np.full(2, 0.5)), root / places.label_model)
 
 
 TINY_SHAPE = Shape(
