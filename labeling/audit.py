@@ -9,14 +9,11 @@ from typing import Annotated
 import numpy as np
 import polars as pl
 from pydantic import Field
-from scipy.sparse import csr_matrix
-from sklearn.decomposition import TruncatedSVD
-from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
-from sklearn.pipeline import FeatureUnion
 
 from labeling.corpus import read_corpus
+from labeling.features import condense, tfidf_of
 from labeling.training_set import COLUMNS, TrainingSet, write_training_set
 from ledger.errors import DataError
 from ledger.meter import Usage
@@ -67,7 +64,9 @@ def main(places: Places, usage: Usage) -> None:
     labeled = pl.read_parquet(places.labels)
     if not labeled["row_id"].equals(corpus["row_id"]):
         raise DataError(f"{places.labels}: its rows are not those of {places.corpus}; run `label` again")
-    rows = corpus.select("row_id", "text", "split", "label").with_columns(labeled["probabilities"], labeled["covered"])
+    rows = corpus.select("row_id", "text", "split", "label").with_columns(
+        labeled["probabilities"], labeled["covered"], labeled["text_heard"]
+    )
 
     rows = rows.with_columns(pl.Series("state", states(rows, parameters.min_confidence), dtype=pl.String))
     candidates = rows.filter(pl.col("state") == "candidate")
@@ -89,13 +88,17 @@ def main(places: Places, usage: Usage) -> None:
 
 
 def states(rows: pl.DataFrame, min_confidence: float) -> list[str]:
-    """Say what each row is before the audit: ``gold``, ``uncovered``, ``low confidence`` or ``candidate``."""
+    """Say what each row is before the audit: ``gold``, ``uncovered``, ``low confidence`` or ``candidate``.
+
+    A row that no function covers is a candidate where its text makes its label confident.
+    """
+    confident = pl.col("probabilities").list.max() >= min_confidence
     return rows.select(
         pl.when(pl.col("split") == "gold")
         .then(pl.lit("gold"))
-        .when(~pl.col("covered"))
+        .when(~pl.col("covered") & ~(pl.col("text_heard") & confident))
         .then(pl.lit("uncovered"))
-        .when(pl.col("probabilities").list.max() < min_confidence)
+        .when(~confident)
         .then(pl.lit("low confidence"))
         .otherwise(pl.lit("candidate"))
         .alias("state")
@@ -113,22 +116,13 @@ def check_classes(rows: pl.DataFrame, labels: tuple[str, ...], places: Places) -
         )
 
 
-def features_of(texts: list[str]) -> csr_matrix:
-    """Return TF-IDF features of words and of character n-grams, float64 of shape (texts, features)."""
-    words = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2), token_pattern=r"(?u)\S+", min_df=1)
-    characters = TfidfVectorizer(sublinear_tf=True, analyzer="char_wb", ngram_range=(2, 4), min_df=2)
-    # A handful of texts may share no n-gram at all.
-    union = FeatureUnion([("words", words), ("characters", characters)] if len(texts) >= 20 else [("words", words)])
-    return csr_matrix(union.fit_transform(texts))
-
-
 def examine(candidates: pl.DataFrame, parameters: AuditParameters) -> Findings:
     """Look for label issues, outliers and near-duplicates with cleanlab's Datalab.
 
     Label issues are found by confident learning (Northcutt et al. 2021) on out-of-sample probabilities of a
     logistic regression over TF-IDF features.
     """
-    features = features_of(candidates["text"].to_list())
+    features = tfidf_of(candidates["text"].to_list())
     given = candidates["probabilities"].list.arg_max().to_numpy().astype(np.int64)
     classes, labels = np.unique(given, return_inverse=True)
     folds = min(parameters.folds, int(np.bincount(labels).min()))
@@ -144,9 +138,7 @@ def examine(candidates: pl.DataFrame, parameters: AuditParameters) -> Findings:
         cv=splitter,
         method="predict_proba",
     )
-    dense = TruncatedSVD(
-        min(FEATURES, features.shape[1] - 1, len(labels) - 1), random_state=parameters.seed
-    ).fit_transform(features)
+    dense = condense(features, FEATURES, parameters.seed)
     datalab = Datalab({"label": labels.tolist()}, label_name="label", verbosity=0)
     datalab.find_issues(
         pred_probs=believed, features=dense.round(6), issue_types={"label": {}, "outlier": {}, "near_duplicate": {}}

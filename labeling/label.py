@@ -1,4 +1,4 @@
-"""`label`: the votes become probabilities; each row keeps which functions voted what, with which weight."""
+"""`label`: votes become probabilities, and texts correct them; each row keeps which functions voted what, with which weight."""
 
 import json
 import logging
@@ -10,9 +10,12 @@ import polars as pl
 from labeling.analysis import analyze
 from labeling.choice import choose
 from labeling.corpus import read_corpus
+from labeling.embeddings import read_embeddings
+from labeling.features import text_features
 from labeling.functions import ABSTAIN
 from labeling.label_models import collapse, write_label_model
 from labeling.provenance import provenance
+from labeling.refine import Refined, refine
 from labeling.source_quality import annotator_quality
 from ledger.errors import DataError
 from ledger.meter import Usage
@@ -27,6 +30,7 @@ class LabelParameters(Parameters):
     """Section ``label`` of ``params.yaml``."""
 
     model: Literal["auto", "majority", "weighted_majority", "triplet", "dawid_skene", "snorkel", "hierarchical"]
+    text: bool
     epochs: int
     seed: int
 
@@ -53,12 +57,20 @@ def main(places: Places, usage: Usage) -> None:
         *(len(patterns.inverse), patterns.height, model.kind, len(gold), choice.scores),
     )
 
-    probabilities = model.predict(matrix)
+    refined = Refined(None, {"used": False, "why": "label.text is false"})
+    if parameters.text:
+        embeddings = read_embeddings(places.embeddings, rows["row_id"])
+        features = text_features(rows["text"].to_list(), embeddings, parameters.seed)
+        hand, votes_f1 = np.where(train, -1, rows["label"].to_numpy()), choice.scores.get(model.kind)
+        refined = refine(matrix, features, hand, len(labels), votes_f1, parameters.seed)
+        logger.info("votes and texts together: %s", refined.report)
+    probabilities = model.predict(matrix) if refined.probabilities is None else refined.probabilities
     table = rows.select("row_id", "split").with_columns(
         pl.Series("probabilities", probabilities.round(6), dtype=pl.Array(pl.Float32, len(labels))).cast(
             pl.List(pl.Float32)
         ),
         pl.Series("covered", (matrix != ABSTAIN).any(axis=1)),
+        pl.lit(refined.probabilities is not None).alias("text_heard"),
         provenance(matrix, model),
     )
     table.write_parquet(places.labels, metadata={"labels": json.dumps(labels, ensure_ascii=False)})
@@ -69,6 +81,7 @@ def main(places: Places, usage: Usage) -> None:
         "label_model": model.kind,
         "scores": choice.scores,
         "calibration": choice.calibration,
+        "text": refined.report,
         "patterns": patterns.height,
         "class_balance": {label: round(float(share), 4) for label, share in zip(labels, model.balance, strict=True)},
         "functions": [
