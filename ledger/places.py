@@ -5,6 +5,7 @@ from pathlib import Path
 
 APPS_FOLDER = Path("labeling/apps")
 JOURNAL_FOLDER = Path(".pricecut/meters")
+VOTES_FOLDER = Path(".pricecut/votes")
 
 
 @dataclass(frozen=True)
@@ -178,3 +179,8 @@ class Places:
     def journal(self, stage: str) -> Path:
         """Where any stage journals what it used, on this machine, outside DVC."""
         return self.root / JOURNAL_FOLDER / self.app / f"{stage}.json"
+
+    @property
+    def vote_cache(self) -> Path:
+        """`vote`: what functions voted before, by fingerprint, for all apps on this machine, outside DVC; may be deleted."""
+        return self.root / VOTES_FOLDER

@@ -4,16 +4,23 @@ A declared function is data (a pattern, a list of words, an expression), so it r
 it still is a Snorkel ``LabelingFunction`` and may be called on one row.
 """
 
+import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import polars as pl
+import regex as backtracking
 from snorkel.labeling import LabelingFunction
 
 from labeling.functions.stated import Examples, number_labels
 from labeling.functions.vocabulary import ABSTAIN
 from ledger.errors import FunctionError
+
+logger = logging.getLogger(__name__)
+
+ROW_SECONDS = 1.0
+"""How long a pattern that is matched by backtracking may take on a row where nothing else is said; `vote` says."""
 
 
 class DeclaredFunction(LabelingFunction):
@@ -31,6 +38,10 @@ class DeclaredFunction(LabelingFunction):
         Gives the vote's label name, or null to abstain, for every row of a table.
     source : str
         What it says, as text: the fingerprint of its column in the vote cache.
+    condition : pl.Expr or None
+        Of a function of one label: where it votes, as fast as can be told; null is no. It agrees with ``expression``.
+    backtracks : str or None
+        A pattern that Rust's engine cannot express: Python matches it a row at a time, by ``timed``.
     owner : str or None
         Who answers for it; None leaves it to the file's ``OWNER``.
     examples : mapping or sequence of pairs, or None
@@ -47,6 +58,8 @@ class DeclaredFunction(LabelingFunction):
         expression: pl.Expr,
         source: str,
         *,
+        condition: pl.Expr | None = None,
+        backtracks: str | None = None,
         owner: str | None = None,
         examples: Examples | None = None,
         field: str = "text",
@@ -56,6 +69,8 @@ class DeclaredFunction(LabelingFunction):
         self.labels = labels
         self.expression = expression
         self.source = source
+        self.condition = condition
+        self.backtracks = backtracks
         self.owner = owner
         self.examples = examples
         self.field = field
@@ -65,6 +80,29 @@ class DeclaredFunction(LabelingFunction):
         """Learn the number of each label; raise a FunctionError for a name that the app does not have."""
         self.numbers = number_labels(self, app_labels)
         return self
+
+    def numbered(self) -> pl.Expr:
+        """Return the votes as an expression: Int8, the labels' numbers, ABSTAIN for none."""
+        if self.condition is None:
+            return self.expression.replace_strict(self.numbers, default=ABSTAIN, return_dtype=pl.Int8)
+        number = pl.lit(self.numbers[self.labels[0]], dtype=pl.Int8)
+        return pl.when(self.condition).then(number).otherwise(pl.lit(ABSTAIN, dtype=pl.Int8))
+
+    def timed(self, seconds: float) -> Callable[[Any], str | None]:
+        """Return how a row is voted on by a pattern that backtracks; it raises TimeoutError where that takes longer."""
+        if self.backtracks is None:
+            raise ValueError(f"function '{self.name}' has no pattern that backtracks")
+        search = backtracking.compile(self.backtracks, backtracking.IGNORECASE).search
+        field, label = self.field, self.labels[0]
+
+        def vote(row: Any) -> str | None:
+            text = getattr(row, field)
+            try:
+                return label if text is not None and search(text, timeout=seconds) else None
+            except TimeoutError:
+                raise TimeoutError(f"took longer than vote.row_seconds ({seconds:g} s)") from None
+
+        return vote
 
     def _vote_on_row(self, x: Any) -> int:
         """Vote on one row (a namespace, a pandas Series), as Snorkel calls a function."""
@@ -107,8 +145,9 @@ def keyword(
         raise FunctionError(f"function '{name}': expected a list of words, none of them blank, got {words!r}")
     phrases = [r"\s+".join(re.escape(part) for part in word.split()) for word in words]
     # (?:^|\W) rather than \b, so that a phrase may begin or end with a sign such as # or $.
-    pattern = rf"(?i)(?:^|\W)(?:{'|'.join(phrases)})(?:\W|$)"
-    return _matches(name, "keyword", label, pattern, field, f"keyword {label} {field} {sorted(words)}", owner, examples)
+    pattern = rf"(?:^|\W)(?:{'|'.join(phrases)})(?:\W|$)"
+    source = f"keyword {label} {field} {sorted(words)}"
+    return _matches(name, "keyword", label, pattern, field, source, owner, examples, _may_hold(words, field))
 
 
 def regex(
@@ -122,14 +161,16 @@ def regex(
 ) -> DeclaredFunction:
     """Vote where a regular expression matches somewhere in the text, in any case.
 
-    The engine is Rust's: linear in time, without look-around and back-references.
+    The engine is Rust's: linear in time, without look-around and back-references. A pattern that needs these is matched by
+    Python, with a warning, a row at a time and no longer a row than ``vote.row_seconds``; there ``$`` also matches before a line
+    break that ends the text.
 
     Raises
     ------
     FunctionError
         If the pattern is not one.
     """
-    return _matches(name, "regex", label, f"(?i){pattern}", field, f"regex {label} {field} {pattern}", owner, examples)
+    return _matches(name, "regex", label, pattern, field, f"regex {label} {field} {pattern}", owner, examples)
 
 
 def expression(
@@ -150,7 +191,9 @@ def expression(
     """
     vote = pl.when(condition).then(pl.lit(label))
     source = f"expression {label} {condition.meta.serialize(format='json')}"
-    return DeclaredFunction(name, "expression", (label,), vote, source, owner=owner, examples=examples)
+    return DeclaredFunction(
+        name, "expression", (label,), vote, source, condition=condition, owner=owner, examples=examples
+    )
 
 
 def column(
@@ -187,11 +230,75 @@ def _matches(
     source: str,
     owner: str | None,
     examples: Examples | None,
+    may_hold: pl.Expr | None = None,
 ) -> DeclaredFunction:
+    text, written = pl.col(field), f"(?i){pattern}"
     try:
-        pl.Series(["a text"]).str.contains(pattern)
+        pl.Series(["a text"]).str.contains(written)
     except pl.exceptions.ComputeError as error:
-        reason = " ".join(str(error).split())
+        reason = " ".join(str(error).split("This error occurred")[0].split())
+        return _backtracks(name, label, pattern, field, source, owner, examples, reason)
+    likely = text if may_hold is None else pl.when(may_hold).then(text)
+    return DeclaredFunction(
+        name,
+        kind,
+        (label,),
+        pl.when(text.str.contains(written)).then(pl.lit(label)),
+        source,
+        condition=likely.str.contains(written),
+        owner=owner,
+        examples=examples,
+        field=field,
+    )
+
+
+def _may_hold(words: Sequence[str], field: str) -> pl.Expr | None:
+    """Tell where one of the words may stand, wrong only by saying yes; literals of lower case are found far faster than a pattern.
+
+    None where that cannot be told: outside ASCII, lower case and a match in any case are not the same thing.
+    """
+    if not all(word.isascii() for word in words):
+        return None
+    needles = list(dict.fromkeys(max(word.lower().split(), key=len) for word in words))
+    if min(map(len, needles)) < 2:
+        return None
+    likely = [re.escape(needle) for needle in needles]
+    # Of what is not ASCII, a match in any case takes only U+212A for k, whose lower case is k, and U+017F for s, whose is not s.
+    if any("s" in needle for needle in needles):
+        likely.append("\u017f")
+    return pl.col(field).str.to_lowercase().str.contains("|".join(likely))
+
+
+def _backtracks(
+    name: str,
+    label: str,
+    pattern: str,
+    field: str,
+    source: str,
+    owner: str | None,
+    examples: Examples | None,
+    reason: str,
+) -> DeclaredFunction:
+    """Declare a regular expression that Python has to match; refuse one that Python does not know either."""
+    try:
+        backtracking.compile(pattern, backtracking.IGNORECASE)
+    except backtracking.error:
         raise FunctionError(f"function '{name}': expected a regular expression of Rust's engine: {reason}") from None
-    vote = pl.when(pl.col(field).str.contains(pattern)).then(pl.lit(label))
-    return DeclaredFunction(name, kind, (label,), vote, source, owner=owner, examples=examples, field=field)
+    logger.warning(
+        "function '%s': Rust's engine cannot express its pattern (%s); Python matches it, many times slower, and abstains where "
+        "a row takes longer than vote.row_seconds",
+        name,
+        reason,
+    )
+
+    def vote_on(texts: pl.Series) -> pl.Series:
+        search = backtracking.compile(pattern, backtracking.IGNORECASE).search
+        return pl.Series(
+            [label if text is not None and search(text, timeout=ROW_SECONDS) else None for text in texts],
+            dtype=pl.String,
+        )
+
+    vote = pl.col(field).map_batches(vote_on, return_dtype=pl.String, is_elementwise=True)
+    return DeclaredFunction(
+        name, "regex", (label,), vote, source, backtracks=pattern, owner=owner, examples=examples, field=field
+    )
