@@ -16,6 +16,7 @@ from labeling.functions.vocabulary import ABSTAIN
 from labeling.voting.cache import VoteCache
 from labeling.voting.fingerprint import keys_of
 from labeling.voting.plan import vote_by_plan
+from labeling.voting.reads import columns_read
 from labeling.voting.rows import batches, vote_on_rows
 from labeling.voting.votes import Votes
 from labeling.voting.workers import packed, usable_cores, vote_in_workers
@@ -143,6 +144,7 @@ def _vote_by_rows(
     """Vote with row functions: the first rows in this process, the rest in others where that is worth their start."""
     if not functions:
         return []
+    table = table.select(_needed(functions, table.lazy().collect_schema()))
     columns = np.full((len(functions), height), ABSTAIN, dtype=np.int8)
     errors, first_errors = [0] * len(functions), [None] * len(functions)  # type: list[int], list[str | None]
     done, told = 0, time.monotonic()
@@ -157,6 +159,17 @@ def _vote_by_rows(
             told = time.monotonic()
             logger.info("row functions: %d of %d rows", done, height)
     return [Votes(columns[j], errors[j], first_errors[j]) for j in range(len(functions))]
+
+
+def _needed(functions: Sequence[LabelingFunction], schema: pl.Schema) -> list[str]:
+    """Return the columns that functions may read, and the rows' names."""
+    needed = {"row_id"}
+    for function in functions:
+        reads = columns_read(function)
+        if reads is None:
+            return list(schema)
+        needed |= set(reads)
+    return [name for name in schema if name in needed] or list(schema)
 
 
 def _parts(

@@ -20,6 +20,7 @@ from labeling.functions.declared import DeclaredFunction
 from labeling.functions.logic import LogicFunction
 from labeling.functions.stated import labels_of
 from labeling.voting.code import Fingerprints, UnknownError
+from labeling.voting.reads import columns_read
 
 logger = logging.getLogger(__name__)
 
@@ -98,11 +99,13 @@ def _reads(function: LabelingFunction, columns: list[str]) -> list[str]:
     if isinstance(function, BatchFunction):
         return sorted(function.reads)
     if not isinstance(function, DeclaredFunction):
-        return columns
-    reads = sorted(set(function.expression.meta.root_names()))
+        reads = columns_read(function)
+        # What it raised is told with the row's name.
+        return columns if reads is None else sorted({"row_id", *reads} & set(columns))
+    named = sorted(set(function.expression.meta.root_names()))
     # A wildcard or a selector names no column.
-    named = reads and set(reads) <= set(columns) and '"Selector"' not in function.source
-    return reads if named else columns
+    known = named and set(named) <= set(columns) and '"Selector"' not in function.source
+    return named if known else columns
 
 
 @cache

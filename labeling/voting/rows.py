@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
@@ -14,6 +14,7 @@ from snorkel.map import BaseMapper
 from labeling.functions.declared import DeclaredFunction
 from labeling.functions.stated import labels_of
 from labeling.functions.vocabulary import ABSTAIN
+from labeling.voting.reads import columns_read, is_snorkels_own
 from labeling.voting.votes import Votes, as_number
 from ledger.errors import FunctionError
 
@@ -113,12 +114,24 @@ class Rows:
     def __init__(self, table: pl.DataFrame) -> None:
         self.table = table
         nested = tuple(name for name, dtype in table.schema.items() if dtype.is_nested() or dtype == pl.Object)
+        self.nested = frozenset(nested)
         self.touched: list[Row] = []
         self.make = row_class(nested, self.touched)
-        self.rows = [self.make(**record) for record in table.iter_rows(named=True)]
         self.ids = table["row_id"].to_list() if "row_id" in table.columns else list(range(table.height))
+        self.columns: dict[str, list[object]] = {}
         self.position: dict[int, int] = {}
         self.prepared: dict[tuple[int, ...], dict[int, Any]] = {}
+
+    @cached_property
+    def rows(self) -> list[Row]:
+        """The rows, for functions that need rows of their own."""
+        return [self.make(**record) for record in self.table.iter_rows(named=True)]
+
+    def values(self, name: str) -> list[object]:
+        """Return a column's values."""
+        if name not in self.columns:
+            self.columns[name] = self.table[name].to_list()
+        return self.columns[name]
 
     def restore(self) -> None:
         """Make the touched rows anew."""
@@ -136,11 +149,7 @@ class Rows:
 
     def call(self, function: LabelingFunction) -> Call:
         """Return how a function is called on a row of this batch; memoized preprocessors run once a row for all that share them."""
-        kind = type(function)
-        if (
-            kind.__call__ is not LabelingFunction.__call__
-            or kind._preprocess_data_point is not LabelingFunction._preprocess_data_point
-        ):
+        if not is_snorkels_own(function):
             return function
         plain: Call = partial(function._f, **function._resources) if function._resources else function._f
         if not function._pre:
@@ -195,8 +204,13 @@ def vote_on_rows(
     voted, faults = [], []
     for order, function in enumerate(functions):
         call = function.timed(row_seconds) if isinstance(function, DeclaredFunction) else batch.call(function)
-        answers, errors = _ask(call, batch.rows)
-        batch.restore()
+        reads = columns_read(function)
+        if reads is None or not batch.nested.isdisjoint(reads):
+            answers, errors = _ask(call, enumerate(batch.rows))
+            batch.restore()
+        else:
+            # It does nothing but read these columns: one row serves it for all, and no list of rows need be made.
+            answers, errors = _ask(call, _one_row(batch, [name for name in reads if name in table.columns]))
         stated = labels_of(function, labels)
         numbers = {label: number for number, label in enumerate(labels) if label in stated}
         known = set(numbers.values())
@@ -223,11 +237,24 @@ def vote_on_rows(
     return voted
 
 
-def _ask(call: Call, rows: Sequence[Row]) -> tuple[list[tuple[int, object]], list[tuple[int, str]]]:
+def _one_row(batch: Rows, names: Sequence[str]) -> Iterator[tuple[int, Row]]:
+    """Yield one row, again and again, with the next row's values of some columns."""
+    row = Row()
+    columns = _columns_of(row)
+    if len(names) == 1:
+        (name,) = names
+        for i, columns[name] in enumerate(batch.values(name)):  # noqa: B020
+            yield i, row
+        return
+    for i, values in enumerate(zip(*map(batch.values, names), strict=True) if names else [()] * batch.table.height):
+        columns.update(zip(names, values, strict=True))
+        yield i, row
+
+
+def _ask(call: Call, numbered: Iterator[tuple[int, Row]]) -> tuple[list[tuple[int, object]], list[tuple[int, str]]]:
     """Call on every row; return what was answered where it did not abstain, and what was raised where it raised."""
     answers: list[tuple[int, object]] = []
     errors: list[tuple[int, str]] = []
-    numbered = enumerate(rows)
     i = 0
     while True:
         try:
