@@ -6,7 +6,7 @@ it still is a Snorkel ``LabelingFunction`` and may be called on one row.
 
 import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -143,11 +143,25 @@ def keyword(
     """
     if isinstance(words, str) or not words or not all(word.strip() for word in words):
         raise FunctionError(f"function '{name}': expected a list of words, none of them blank, got {words!r}")
-    phrases = [r"\s+".join(re.escape(part) for part in word.split()) for word in words]
-    # (?:^|\W) rather than \b, so that a phrase may begin or end with a sign such as # or $.
-    pattern = rf"(?:^|\W)(?:{'|'.join(phrases)})(?:\W|$)"
-    source = f"keyword {label} {field} {sorted(words)}"
-    return _matches(name, "keyword", label, pattern, field, source, owner, examples, _may_hold(words, field))
+    # Half of a word boundary, so that a phrase may begin or end with a sign such as # or $.
+    whole = r"\b{start-half}(?:%s)\b{end-half}"
+    text, pattern = pl.col(field), rf"(?i){whole}" % _phrases(words)
+    if reason := _refused(pattern):
+        raise FunctionError(f"function '{name}': expected fewer or shorter words, or knowledge(...): {reason}")
+    found = text.str.contains(pattern)
+    return DeclaredFunction(
+        name,
+        "keyword",
+        (label,),
+        pl.when(found).then(pl.lit(label)),
+        f"keyword {label} {field} {sorted(words)}",
+        condition=_folded(text).str.contains(whole % _phrases(word.lower() for word in words))
+        if all(word.isascii() for word in words)
+        else found,
+        owner=owner,
+        examples=examples,
+        field=field,
+    )
 
 
 def regex(
@@ -170,7 +184,14 @@ def regex(
     FunctionError
         If the pattern is not one.
     """
-    return _matches(name, "regex", label, pattern, field, f"regex {label} {field} {pattern}", owner, examples)
+    source = f"regex {label} {field} {pattern}"
+    if reason := _refused(f"(?i){pattern}"):
+        return _backtracks(name, label, pattern, field, source, owner, examples, reason)
+    found = pl.col(field).str.contains(f"(?i){pattern}")
+    vote = pl.when(found).then(pl.lit(label))
+    return DeclaredFunction(
+        name, "regex", (label,), vote, source, condition=found, owner=owner, examples=examples, field=field
+    )
 
 
 def expression(
@@ -221,52 +242,26 @@ def column(
     return DeclaredFunction(name, "column", labels, vote, source, owner=owner, examples=examples, field=field)
 
 
-def _matches(
-    name: str,
-    kind: str,
-    label: str,
-    pattern: str,
-    field: str,
-    source: str,
-    owner: str | None,
-    examples: Examples | None,
-    may_hold: pl.Expr | None = None,
-) -> DeclaredFunction:
-    text, written = pl.col(field), f"(?i){pattern}"
-    try:
-        pl.Series(["a text"]).str.contains(written)
-    except pl.exceptions.ComputeError as error:
-        reason = " ".join(str(error).split("This error occurred")[0].split())
-        return _backtracks(name, label, pattern, field, source, owner, examples, reason)
-    likely = text if may_hold is None else pl.when(may_hold).then(text)
-    return DeclaredFunction(
-        name,
-        kind,
-        (label,),
-        pl.when(text.str.contains(written)).then(pl.lit(label)),
-        source,
-        condition=likely.str.contains(written),
-        owner=owner,
-        examples=examples,
-        field=field,
-    )
+def _phrases(words: Iterable[str]) -> str:
+    return "|".join(r"\s+".join(re.escape(part) for part in word.split()) for word in words)
 
 
-def _may_hold(words: Sequence[str], field: str) -> pl.Expr | None:
-    """Tell where one of the words may stand, wrong only by saying yes; literals of lower case are found far faster than a pattern.
+def _folded(text: pl.Expr) -> pl.Expr:
+    """Write a text so that words of ASCII match in it, in lower case, where they match the text in any case; for all keywords at once.
 
-    None where that cannot be told: outside ASCII, lower case and a match in any case are not the same thing.
+    Literals are found far faster than a pattern in any case. Of what is not ASCII, the latter takes only U+212A for k, whose lower case
+    is k, and U+017F for s, whose lower case is not s. The lower case of two letters is a letter to the pattern, they are not yet.
     """
-    if not all(word.isascii() for word in words):
-        return None
-    needles = list(dict.fromkeys(max(word.lower().split(), key=len) for word in words))
-    if min(map(len, needles)) < 2:
-        return None
-    likely = [re.escape(needle) for needle in needles]
-    # Of what is not ASCII, a match in any case takes only U+212A for k, whose lower case is k, and U+017F for s, whose is not s.
-    if any("s" in needle for needle in needles):
-        likely.append("\u017f")
-    return pl.col(field).str.to_lowercase().str.contains("|".join(likely))
+    return text.str.replace_all("[\ua7d2\ua7d4]", " ").str.to_lowercase().str.replace_all("\u017f", "s", literal=True)
+
+
+def _refused(pattern: str) -> str | None:
+    """Return why Rust's engine refuses a pattern, None where it takes it."""
+    try:
+        pl.Series(["a text"]).str.contains(pattern)
+    except pl.exceptions.ComputeError as error:
+        return " ".join(str(error).split("This error occurred")[0].split())
+    return None
 
 
 def _backtracks(

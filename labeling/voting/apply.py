@@ -180,14 +180,17 @@ def _parts(
     row_seconds: float,
     processes: int,
 ) -> Iterator[list[Votes]]:
+    def here(batch: pl.DataFrame) -> list[Votes]:
+        return vote_on_rows(functions, batch, labels, row_seconds)
+
     began = time.perf_counter()
     tried = 0
     for batch in rows:
-        yield vote_on_rows(functions, batch, labels, row_seconds)
+        yield here(batch)
         tried += batch.height
         left_s = (time.perf_counter() - began) / tried * (height - tried)
         if processes > 1 and tried <= TRIED_ROWS and left_s * (1 - 1 / processes) > START_S:
             package = packed(functions, labels, row_seconds)
             if package is not None:
-                yield from vote_in_workers(package, rows, processes)
+                yield from vote_in_workers(package, rows, processes, here)
                 return

@@ -11,6 +11,8 @@ import polars as pl
 
 from labeling.voting.rows import vote_on_rows
 
+READY = "ready"
+
 
 def main(descriptor: int) -> None:
     """Vote on the batches that come over a pipe, until it closes."""
@@ -19,6 +21,7 @@ def main(descriptor: int) -> None:
     connection = Connection(descriptor)
     functions, labels, row_seconds = pickle.loads(connection.recv_bytes())
     gc.freeze()
+    connection.send(READY)
     while True:
         try:
             batch = connection.recv_bytes()

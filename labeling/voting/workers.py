@@ -10,11 +10,12 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import cloudpickle
 import polars as pl
@@ -27,6 +28,9 @@ from ledger.errors import PricecutError
 logger = logging.getLogger(__name__)
 
 ONE_THREAD = ("POLARS_MAX_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+Worker = tuple[subprocess.Popen[bytes], Connection]
 
 
 def usable_cores() -> int:
@@ -49,7 +53,9 @@ def packed(functions: Sequence[LabelingFunction], labels: Sequence[str], row_sec
             cloudpickle.unregister_pickle_by_value(module)
 
 
-def vote_in_workers(package: bytes, batches: Iterator[pl.DataFrame], count: int) -> Iterator[list[Votes]]:
+def vote_in_workers(
+    package: bytes, batches: Iterator[pl.DataFrame], count: int, meanwhile: Callable[[pl.DataFrame], list[Votes]] | None
+) -> Iterator[list[Votes]]:
     """Vote on batches in worker processes; yields each batch's votes in the batches' order.
 
     Parameters
@@ -60,6 +66,8 @@ def vote_in_workers(package: bytes, batches: Iterator[pl.DataFrame], count: int)
         The rows. Only what the workers are busy with is held.
     count : int
         How many workers.
+    meanwhile : callable or None
+        Votes on a batch in this process, which does so until the first worker has started; None lets it wait.
 
     Raises
     ------
@@ -70,31 +78,33 @@ def vote_in_workers(package: bytes, batches: Iterator[pl.DataFrame], count: int)
     """
     workers = [_start() for _ in range(count)]
     try:
-        idle: list[Connection] = []
         for _, connection in workers:
             _send(connection, package, workers)
-            idle.append(connection)
-        numbered = enumerate(batches)
+        starting = {connection for _, connection in workers}
+        idle: list[Connection] = []
         busy: dict[Connection, int] = {}
         done: dict[int, list[Votes] | Exception] = {}
+        numbered = enumerate(batches)
         told, more = 0, True
         while more or busy or done:
-            while idle and more:
-                following = next(numbered, None)
-                if following is None:
+            here = meanwhile is not None and len(starting) == count
+            for connection in _answered([*starting, *busy], now=more and (here or bool(idle))):
+                answer = _receive(connection, workers)
+                if connection in starting:
+                    starting.discard(connection)
+                else:
+                    done[busy.pop(connection)] = answer
+                idle.append(connection)
+            while more and (idle or here):
+                number, batch = next(numbered, (0, None))
+                if batch is None:
                     more = False
+                elif idle or meanwhile is None:
+                    busy[idle[-1]] = number
+                    _send(idle.pop(), _written(batch), workers)
+                else:
+                    done[number] = _tried(meanwhile, batch)
                     break
-                number, batch = following
-                connection = idle.pop()
-                busy[connection] = number
-                _send(connection, _written(batch), workers)
-            for ready in wait(list(busy)) if busy else ():
-                assert isinstance(ready, Connection)
-                try:
-                    done[busy.pop(ready)] = ready.recv()
-                except (EOFError, ConnectionResetError):
-                    raise _ended(ready, workers) from None
-                idle.append(ready)
             while told in done:
                 voted = done.pop(told)
                 if isinstance(voted, Exception):
@@ -108,7 +118,23 @@ def vote_in_workers(package: bytes, batches: Iterator[pl.DataFrame], count: int)
             process.wait()
 
 
-Worker = tuple[subprocess.Popen[bytes], Connection]
+def _tried(meanwhile: Callable[[pl.DataFrame], list[Votes]], batch: pl.DataFrame) -> list[Votes] | Exception:
+    try:
+        return meanwhile(batch)
+    except Exception as error:  # raised in its turn
+        return error
+
+
+def _answered(connections: Sequence[Connection], now: bool) -> list[Connection]:
+    """Return the connections on which something has come; wait for the first, unless there is work here now."""
+    return [ready for ready in wait(connections, timeout=0 if now else None) if isinstance(ready, Connection)]
+
+
+def _receive(connection: Connection, workers: Sequence[Worker]) -> Any:
+    try:
+        return connection.recv()
+    except (EOFError, ConnectionResetError):
+        raise _ended(connection, workers) from None
 
 
 def _start() -> Worker:

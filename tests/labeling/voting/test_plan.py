@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 import textwrap
@@ -9,6 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from labeling.functions import ABSTAIN, column, expression, keyword, knowledge, regex
+from labeling.functions.declared import _folded
 from labeling.voting.apply import vote_all
 
 LABELS = ("bad", "good")
@@ -30,18 +32,31 @@ SIGNS = st.sampled_from(
 )
 
 
+def test_in_the_folded_text_each_sign_matches_ascii_as_in_any_case():
+    every = pl.DataFrame({"text": [chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000]})
+    table = every.with_columns(folded=_folded(pl.col("text")))
+    for letter in "abcdefghijklmnopqrstuvwxyz0#-":
+        case = pl.col("text").str.contains(f"(?i)^{letter}$")
+        assert table.select((case == (pl.col("folded") == letter)).all()).item(), letter
+    words = pl.col("folded").str.contains(r"^\w+$") == pl.col("text").str.contains(r"^\w$")
+    spaces = pl.col("folded").str.contains(r"^\s$") == pl.col("text").str.contains(r"^\s$")
+    assert table.select(words.all().alias("words"), spaces.all().alias("spaces")).row(0) == (True, True)
+
+
 @settings(max_examples=300, deadline=None)
 @given(
     st.lists(st.lists(SIGNS, max_size=8).map("".join) | st.none(), min_size=1, max_size=8),
     st.lists(st.sampled_from(WORDS), min_size=1),
 )
-@example(["\u212ai\u017f\u017f", "o\u212a", "ta\u017fk"], ["kiss", "ok", "task"])
-def test_the_fast_way_to_find_keywords_finds_what_the_pattern_finds(texts, words):
+@example(["\u212ai\u017f\u017f", "o\u212a", "ta\u017fk", "$ok", "c#d"], ["kiss", "ok", "task", "c#"])
+def test_the_fast_way_to_find_keywords_finds_what_the_plain_pattern_finds(texts, words):
     rows = pl.DataFrame({"text": texts}, schema={"text": pl.String})
+    phrases = "|".join(r"\s+".join(re.escape(part) for part in word.split()) for word in words)
+    plain = rows["text"].str.contains(rf"(?i)(?:^|\W)(?:{phrases})(?:\W|$)").fill_null(False)
     function = keyword("k", "good", words).bind(LABELS)
-    slow = rows.select(function.expression.alias("v"))["v"].to_list()
-    fast = rows.lazy().select(function.numbered().alias("v")).collect(engine="streaming")["v"].to_list()
-    assert fast == [ABSTAIN if label is None else 1 for label in slow]
+    fast = rows.lazy().select(function.numbered().alias("v")).collect(engine="streaming")["v"]
+    assert fast.to_list() == [1 if found else ABSTAIN for found in plain]
+    assert rows.select(function.expression.is_not_null().alias("v"))["v"].to_list() == plain.to_list()
 
 
 def test_every_kind_votes_as_its_expression_says():
@@ -86,7 +101,8 @@ def test_a_corpus_larger_than_memory_is_voted_on(tmp_path):
         code = f"""
             import polars as pl, resource
             from labeling.functions import keyword, regex
-            from labeling.voting.apply import vote_all
+            from labeling.functions.declared import _folded
+from labeling.voting.apply import vote_all
             functions = [keyword("k", "good", ["great"]), regex("r", "bad", "1.*late"), keyword("no", "bad", ["none"])]
             voted = vote_all(functions, pl.scan_parquet({str(path)!r}), ("bad", "good"))
             assert int((voted[0].column == 1).sum()) == {count}

@@ -13,6 +13,7 @@ from snorkel.preprocess import Preprocessor, preprocessor
 from labeling.functions import about, keyword, regex
 from labeling.voting.apply import vote_all
 from labeling.voting.rows import Rows, batches, vote_on_rows
+from labeling.voting.workers import packed, vote_in_workers
 from ledger.errors import FunctionError, PricecutError
 
 LABELS = ("bad", "good")
@@ -165,7 +166,11 @@ def test_batches_hold_every_row_once_in_order(heights, first, size):
 
 
 def in_workers(monkeypatch):
-    """Let worker processes start at once, and with small batches."""
+    """Let worker processes start at once, with small batches, and leave all work to them."""
+    monkeypatch.setattr(
+        "labeling.voting.apply.vote_in_workers",
+        lambda package, rows, count, _: vote_in_workers(package, rows, count, None),
+    )
     monkeypatch.setattr("labeling.voting.apply.START_S", -1.0)
     monkeypatch.setattr("labeling.voting.apply.TRIED_ROWS", 50)
     monkeypatch.setattr("labeling.voting.apply.BATCH_ROWS", 64)
@@ -243,6 +248,20 @@ def test_what_cannot_be_sent_to_workers_runs_in_one_process(monkeypatch, caplog)
     caplog.set_level("INFO")
     assert votes([labeling_function(name="holds")(holds)], table(120), processes=2)[:, 0].tolist() == [1] * 120
     assert "row functions run in this process alone" in caplog.text
+
+
+def test_this_process_works_until_a_worker_has_started():
+    here = []
+
+    def meanwhile(batch):
+        here.append(batch.height)
+        return vote_on_rows([counts], batch, LABELS, 1.0)
+
+    rows = table(30_000)
+    package = packed([counts], LABELS, 1.0)
+    parts = list(vote_in_workers(package, batches(rows, 20, 20), 2, meanwhile))
+    assert np.array_equal(np.concatenate([part[0].column for part in parts]), votes([counts], rows, processes=1)[:, 0])
+    assert here
 
 
 def test_a_small_table_starts_no_process(monkeypatch):
