@@ -252,7 +252,7 @@ def _folded(text: pl.Expr) -> pl.Expr:
     Literals are found far faster than a pattern in any case. Of what is not ASCII, the latter takes only U+212A for k, whose lower case
     is k, and U+017F for s, whose lower case is not s. The lower case of two letters is a letter to the pattern, they are not yet.
     """
-    return text.str.replace_all("[\ua7d2\ua7d4]", " ").str.to_lowercase().str.replace_all("\u017f", "s", literal=True)
+    return text.str.replace_all("[\ua7d2\ua7d4]", "¤").str.to_lowercase().str.replace_all("\u017f", "s", literal=True)
 
 
 def _refused(pattern: str) -> str | None:

@@ -208,7 +208,8 @@ def test_worker_processes_vote_as_one_process_does_and_get_resources_once(monkey
         assert np.array_equal(one.column, other.column)
         assert (one.errors, one.first_error) == (other.errors, other.first_error)
     assert parallel[2].first_error == "row 'r3': ValueError: seven 3"
-    assert len((tmp_path / "arrivals").read_text().splitlines()) == 2
+    processes = (tmp_path / "arrivals").read_text().splitlines()
+    assert 1 <= len(processes) == len(set(processes)) <= 2
 
 
 def test_a_fault_in_a_worker_is_the_first_in_row_order(monkeypatch):
