@@ -22,6 +22,9 @@ logger = logging.getLogger(__name__)
 ROW_SECONDS = 1.0
 """How long a pattern that is matched by backtracking may take on a row where nothing else is said; `vote` says."""
 
+SLOW_ROWS, SLOW_SHARE = 20, 0.1
+"""Rows, and the share of those asked, on which such a pattern may take too long before it is given up."""
+
 
 class DeclaredFunction(LabelingFunction):
     """A labeling function that is declared, not coded.
@@ -89,18 +92,31 @@ class DeclaredFunction(LabelingFunction):
         return pl.when(self.condition).then(number).otherwise(pl.lit(ABSTAIN, dtype=pl.Int8))
 
     def timed(self, seconds: float) -> Callable[[Any], str | None]:
-        """Return how a row is voted on by a pattern that backtracks; it raises TimeoutError where that takes longer."""
+        """Return how a row is voted on by a pattern that backtracks.
+
+        It raises TimeoutError on a row that takes longer, and FunctionError once that is so on too many for the rest to be waited for.
+        """
         if self.backtracks is None:
             raise ValueError(f"function '{self.name}' has no pattern that backtracks")
         search = backtracking.compile(self.backtracks, backtracking.IGNORECASE).search
         field, label = self.field, self.labels[0]
+        asked = slow = 0
 
         def vote(row: Any) -> str | None:
+            nonlocal asked, slow
             text = getattr(row, field)
+            asked += 1
             try:
                 return label if text is not None and search(text, timeout=seconds) else None
             except TimeoutError:
-                raise TimeoutError(f"took longer than vote.row_seconds ({seconds:g} s)") from None
+                slow += 1
+            if slow >= SLOW_ROWS and slow > SLOW_SHARE * asked:
+                raise FunctionError(
+                    f"function '{self.name}': its pattern took longer than vote.row_seconds ({seconds:g} s) on {slow} of {asked} rows; "
+                    "write it without nested repetition, or raise vote.row_seconds",
+                    self.name,
+                )
+            raise TimeoutError(f"took longer than vote.row_seconds ({seconds:g} s)")
 
         return vote
 

@@ -264,6 +264,8 @@ def _ask(call: Call, numbered: Iterator[tuple[int, Row]]) -> tuple[list[tuple[in
                 if answer is not None and answer is not ABSTAIN:
                     answers.append((i, answer))
             return answers, errors
+        except FunctionError:  # a pattern that is given up
+            raise
         except Exception as error:  # any fault of a data team's code: it abstains here, and is counted
             errors.append((i, f"{type(error).__name__}: {error}"))
 

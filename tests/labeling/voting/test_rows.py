@@ -1,9 +1,11 @@
 import pickle
 import signal
+import threading
 from pathlib import Path
 
 import numpy as np
 import polars as pl
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -236,9 +238,17 @@ def test_a_worker_that_is_killed_is_told_in_a_sentence(monkeypatch):
         vote_all([labeling_function(name="dies")(dies)], table(700), LABELS, processes=2)
 
 
-def test_what_cannot_be_sent_to_workers_runs_in_one_process(monkeypatch, caplog):
-    import threading
+def test_an_interruption_leaves_no_worker_behind():
+    before = set(psutil.Process().children(recursive=True))
+    parts = vote_in_workers(packed([counts], LABELS, 1.0), batches(table(700), 50, 50), 2, None)
+    next(parts)
+    assert len(set(psutil.Process().children(recursive=True)) - before) == 2
+    with pytest.raises(KeyboardInterrupt):
+        parts.throw(KeyboardInterrupt)
+    assert set(psutil.Process().children(recursive=True)) <= before
 
+
+def test_what_cannot_be_sent_to_workers_runs_in_one_process(monkeypatch, caplog):
     lock = threading.Lock()
 
     def holds(x):
@@ -288,6 +298,15 @@ def test_a_row_on_which_a_pattern_takes_too_long_abstains_and_is_counted():
     assert [v.column.tolist() for v in voted] == [[1, -1, 1], [-1, -1, 0]]
     assert voted[0].errors == 1
     assert voted[0].first_error == "row 'b': TimeoutError: took longer than vote.row_seconds (0.05 s)"
+
+
+def test_a_pattern_that_takes_too_long_on_many_rows_is_given_up():
+    rows = pl.DataFrame({"row_id": [str(i) for i in range(1000)], "text": ["a" * 20000 + "!"] * 1000})
+    with pytest.raises(
+        FunctionError, match=r"function 'p': its pattern took longer .* on 20 of 20 rows; write it without"
+    ) as caught:
+        vote_all([regex("p", "good", r"(a+)+\1$")], rows, LABELS, row_seconds=0.01)
+    assert caught.value.function == "p"
 
 
 def test_a_column_that_a_backtracking_pattern_lacks_is_named():
