@@ -101,8 +101,7 @@ def test_a_corpus_larger_than_memory_is_voted_on(tmp_path):
         code = f"""
             import polars as pl, resource
             from labeling.functions import keyword, regex
-            from labeling.functions.declared import _folded
-from labeling.voting.apply import vote_all
+            from labeling.voting.apply import vote_all
             functions = [keyword("k", "good", ["great"]), regex("r", "bad", "1.*late"), keyword("no", "bad", ["none"])]
             voted = vote_all(functions, pl.scan_parquet({str(path)!r}), ("bad", "good"))
             assert int((voted[0].column == 1).sum()) == {count}
