@@ -17,6 +17,7 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -51,7 +52,7 @@ class Votes:
     @property
     def covered(self) -> np.ndarray:
         """Which train rows a function votes on."""
-        return (self.matrix >= 0).any(axis=1)
+        return np.asarray((self.matrix >= 0).any(axis=1))
 
 
 def read_set(folder: Path) -> Votes:
@@ -129,7 +130,7 @@ class EndModel:
         return self.known[key]
 
 
-def measure(folder: Path, seeds: int) -> dict[str, object]:
+def measure(folder: Path, seeds: int) -> dict[str, Any]:
     """Measure one set: every label model, then the treatment without gold and with 100 gold rows, beside gold."""
     votes = read_set(folder)
     features = features_of(votes.texts, votes.test_texts)
@@ -224,11 +225,11 @@ def main() -> None:
     found = {}
     for folder in folders:
         found[folder.name] = result = measure(folder, arguments.seeds)
-        print(
-            f"{folder.name}: train accuracy, macro-F1 of the labels; test accuracy, macro-F1, accuracy on texts not in train"
+        sys.stdout.write(
+            f"{folder.name}: train accuracy, macro-F1 of the labels; test accuracy, macro-F1, accuracy on texts not in train\n"
         )
         for name, scores in result["table"].items():
-            print(_line(name, scores), flush=True)
+            sys.stdout.write(_line(name, scores) + "\n")
     answer: dict[str, object] = {
         "gap_closed": {
             key: round(float(np.mean([result["gap_closed"][key] for result in found.values()])), 3)
@@ -240,7 +241,7 @@ def main() -> None:
     }
     if not arguments.set:
         answer["published"] = published(data / "wrench_published.csv")
-    print(json.dumps(answer))
+    sys.stdout.write(json.dumps(answer) + "\n")
 
 
 if __name__ == "__main__":

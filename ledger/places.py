@@ -8,6 +8,7 @@ JOURNAL_FOLDER = Path(".pricecut/meters")
 ANSWERS_FOLDER = Path(".pricecut/llm")
 """What language models have answered, on this machine, for all apps; neither git nor DVC sees it."""
 EMBEDDING_PARTS_FOLDER = Path(".pricecut/embed")
+VOTES_FOLDER = Path(".pricecut/votes")
 
 
 @dataclass(frozen=True)
@@ -196,3 +197,8 @@ class Places:
     def journal(self, stage: str) -> Path:
         """Where any stage journals what it used, on this machine, outside DVC."""
         return self.root / JOURNAL_FOLDER / self.app / f"{stage}.json"
+
+    @property
+    def vote_cache(self) -> Path:
+        """`vote`: what functions voted before, by fingerprint, for all apps on this machine, outside DVC; may be deleted."""
+        return self.root / VOTES_FOLDER

@@ -1,7 +1,8 @@
 """A small gold sample weighs three witnesses: the text as weak labels teach it, the votes, and the text as gold teaches it.
 
-Each witness speaks of a gold row without having heard that row's label, at any step, so what they are worth is measured fairly; with a hundred rows,
-one weight a witness and one offset a class is about all that can be learned (a logarithmic opinion pool, Genest and Zidek 1986).
+Each witness speaks of a gold row without having heard that row's label, at any step, so what they are worth is measured
+fairly; with a hundred rows, one weight a witness and one offset a class is about all that can be learned (a logarithmic opinion
+pool, Genest and Zidek 1986).
 Answering "Weaker Than You Think" (Zhu et al. 2023): where the votes are worth nothing, their weight falls to nothing and what
 is left is the classifier of the gold rows.
 """

@@ -7,7 +7,7 @@ from snorkel.preprocess import preprocessor
 
 from labeling.functions import keyword, regex
 from labeling.vote import label_matrix, vote_all
-from ledger.errors import FunctionError
+from ledger.errors import FunctionError, PricecutError
 from tests.labeling.conftest import FUNCTIONS, run_until
 
 LABELS = ("bad", "good")
@@ -115,3 +115,31 @@ def test_the_vote_report_counts(small_app):
     assert votes.columns == ["row_id", "praise", "blame", "shouts"]
     assert set(votes.schema.dtypes()[1:]) == {pl.Int8}
     assert [f["votes"] for f in report["functions"]] == [int((votes[c] >= 0).sum()) for c in votes.columns[1:]]
+
+
+def test_an_interrupted_stage_says_so_in_a_sentence(small_app):
+    code = FUNCTIONS + (
+        "from snorkel.labeling import labeling_function\n@labeling_function()\ndef stops(x):\n    raise KeyboardInterrupt\n"
+        "FUNCTIONS.append(stops)\n"
+    )
+    (small_app.app_folder / "functions.py").write_text(code, encoding="utf-8")
+    with pytest.raises(PricecutError, match="interrupted; no votes were written"):
+        run_until(small_app, "vote")
+    assert not small_app.votes.exists()
+
+
+def test_the_stage_keeps_votes_outside_dvc_and_writes_the_same_file_from_them(small_app, caplog):
+    run_until(small_app, "vote")
+    first = small_app.votes.read_bytes()
+    assert len(list(small_app.vote_cache.glob("*/*.votes"))) == 3
+    caplog.set_level("INFO")
+    run_until(small_app, "vote")
+    assert "0 of 3 functions voted; 3 were known" in caplog.text
+    assert small_app.votes.read_bytes() == first
+
+
+def test_the_report_says_who_answers_for_a_function(small_app):
+    code = FUNCTIONS.replace("import polars as pl", 'import polars as pl\nOWNER = "ana"')
+    (small_app.app_folder / "functions.py").write_text(code, encoding="utf-8")
+    run_until(small_app, "vote")
+    assert {f["owner"] for f in json.loads(small_app.vote_report.read_text())["functions"]} == {"ana"}
