@@ -21,7 +21,9 @@ def test_gold_rows_keep_the_hands_label_and_are_not_trained_on(small_app):
     assert gold.select("row_id", "label").equals(corpus.select("row_id", "label"))
 
 
-def test_an_uncovered_row_stays_as_unlabeled_text(small_app):
+def test_an_uncovered_row_stays_as_unlabeled_text_where_texts_are_not_heard(small_app):
+    path = small_app.root / "params.yaml"
+    path.write_text(path.read_text().replace("text: true", "text: false"))
     code = FUNCTIONS.replace('["great", "love", "fine"]', '["great", "love"]')
     (small_app.app_folder / "functions.py").write_text(code, encoding="utf-8")
     run_until(small_app, "audit")
@@ -30,6 +32,18 @@ def test_an_uncovered_row_stays_as_unlabeled_text(small_app):
     assert set(unlabeled["weight"]) == {0.0}
     queue = pl.read_csv(small_app.review_queue)
     assert set(queue.filter(pl.col("why") == "uncovered")["row_id"]) <= set(unlabeled["row_id"])
+
+
+def test_an_uncovered_row_is_labeled_by_its_text_where_that_is_sure(small_app):
+    code = FUNCTIONS.replace('["great", "love", "fine"]', '["great", "love"]')
+    (small_app.app_folder / "functions.py").write_text(code, encoding="utf-8")
+    run_until(small_app, "audit")
+    labels = pl.read_parquet(small_app.labels)
+    assert labels["text_heard"].all() and not labels["covered"].all()
+    train = read_training_set(small_app.training_set).split("train").filter(pl.col("text").str.contains("fine"))
+    assert train.height > 5
+    uncovered = labels.filter(~pl.col("covered"))["row_id"].to_list()
+    assert train["row_id"].is_in(uncovered).any()
 
 
 def test_a_wrong_label_is_found_and_left_to_the_teacher(small_app):
