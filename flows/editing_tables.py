@@ -56,13 +56,32 @@ def functions_table(app: str, report: Mapping[str, Any]) -> RenderableType:
         shares = [share(f[key]) for key in ("coverage", "overlaps", "conflicts", "accuracy_gold")]
         figures = [*shares, interval(f["interval_gold"]), str(f["gold_votes"]), share(f["worth"])]
         table.add_row(f["name"], f["kind"], named(f["labels"]), *figures, *([f.get("owner") or "–"] if owners else []))
-    reviewed = report.get("gold_reviewed", 0)
-    if not reviewed:
-        return table
-    note = (
-        f"{reviewed} of the gold rows were picked for review, so harder than others: an accuracy on them may look low."
-    )
-    return Group(table, Text(note, style="dim"))
+    return Group(table, *(Text(line, style="dim") for line in notes_on_labels(report)))
+
+
+def notes_on_labels(report: Mapping[str, Any]) -> list[str]:
+    """Say how far the labels' probabilities can be taken at their word, whether texts were heard, and how gold was picked."""
+    notes = []
+    calibration, text = report["calibration"], report["text"]
+    if calibration["gold_rows"]:
+        low, high = calibration["ece_interval"]
+        notes.append(
+            f"calibration error of the label model on {calibration['gold_rows']} gold rows: {share(calibration['ece_raw'])} as fitted, "
+            f"{share(calibration['ece'])} calibrated ({100 * low:.1f}–{100 * high:.1f} %)"
+        )
+    if "macro_f1" in text:
+        heard = "texts are heard" if text["used"] else "texts are not heard"
+        notes.append(
+            f"{heard}: macro-F1 on gold rows not seen {share(text['macro_f1'])} with texts, {share(text['macro_f1_votes'])} by votes "
+            f"alone; calibration error {share(text['ece'])} with texts"
+        )
+    else:
+        notes.append("texts are heard" if text["used"] else f"texts are not heard: {text['why']}")
+    if reviewed := report.get("gold_reviewed", 0):
+        notes.append(
+            f"{reviewed} of the gold rows were picked for review, so harder than others: an accuracy on them may look low."
+        )
+    return notes
 
 
 def function_table(app: str, about: Mapping[str, Any]) -> RenderableType:

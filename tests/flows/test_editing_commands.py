@@ -43,9 +43,16 @@ class Here:
 
 def run_stages(*wanted: str) -> None:
     """Run stages of the app `reviews` in this process."""
-    from labeling import audit, collect, fuse, label, vote
+    from labeling import audit, collect, embed, fuse, label, vote
 
-    for name, stage in (("collect", collect), ("fuse", fuse), ("vote", vote), ("label", label), ("audit", audit)):
+    for name, stage in (
+        ("collect", collect),
+        ("fuse", fuse),
+        ("embed", embed),
+        ("vote", vote),
+        ("label", label),
+        ("audit", audit),
+    ):
         if name in wanted:
             sources = ["data/reviews/sources"] if name in ("collect", "fuse") else []
             stage.main(Places("reviews"), Usage(name), *sources)
@@ -62,7 +69,7 @@ def scaffolded(tmp_path_factory):
         (root / "dvc.yaml").write_text("stages: {}\n")
         (root / ".gitignore").write_text("/data/\n/reports/\n")
         create_app("reviews")
-        run_stages("collect", "fuse", "vote", "label", "audit")
+        run_stages("collect", "fuse", "embed", "vote", "label", "audit")
         here.run("git", "init", "-q")
         here.run("git", "config", "user.email", "tests@pricecut.invalid")
         here.run("git", "config", "user.name", "tests")
@@ -118,7 +125,6 @@ def test_against_a_revision(reviews: Here):
 
 def test_against_a_revision_with_the_tables_it_had(reviews: Here):
     table = reviews.root / APP / "knowledge/words.csv"
-    table.parent.mkdir()
     table.write_text("term,label\nwaste,bad\n")
     edit(reviews, "    never_again,\n", "    never_again,\n    knowledge('words', 'words.csv'),\n")
     edit(reviews, "import column,", "import knowledge, column,")
@@ -272,7 +278,7 @@ def test_without_gold_and_with_every_row_covered(tmp_path, monkeypatch):
     Path("params.yaml").write_text(parameters.replace("gold: 0.10", "gold: 0.0"))
     edit(here, "    never_again,\n", "    never_again,\n    expression('all', 'good', pl.col('text').is_not_null()),\n")
     (here.root / APP / "gold.csv").write_text("")
-    run_stages("collect", "fuse", "vote", "label", "audit")
+    run_stages("collect", "fuse", "embed", "vote", "label", "audit")
     (praise, *_) = as_json(here, "functions", "reviews", "--as-is")["functions"]
     assert praise["interval_gold"] is None and praise["gold_votes"] == 0
     about = as_json(here, "functions", "reviews", "all", "--as-is")
