@@ -1,29 +1,30 @@
 """Keeps a function's votes by fingerprint: an accelerator, never a source of truth.
 
-A file holds one function's votes: the digest of what follows, then a line of JSON, then the votes as Arrow IPC. What is missing or
-damaged is computed again.
+A file holds one function's votes: the digest of what follows, then a line of JSON, then the votes, a byte each, deflated. What is
+missing or damaged is computed again.
 """
 
 import hashlib
-import io
 import json
 import logging
 import os
 import threading
 import time
+import zlib
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import polars as pl
+import numpy as np
 
 from labeling.voting.votes import Votes
 
 logger = logging.getLogger(__name__)
 
-SUFFIX = ".votes"
+SUFFIX = ".int8"
 DIGEST = 32
 ABANDONED_S = 3600.0
+DEFLATE_LEVEL = 1
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class VoteCache:
             return None
         head, _, votes = body.partition(b"\n")
         known = json.loads(head)
-        column = pl.read_ipc(io.BytesIO(votes))["votes"].to_numpy()
+        column = np.frombuffer(zlib.decompress(votes), dtype=np.int8)
         if len(column) != height:
             return None
         with suppress(OSError):  # another stage may have dropped it meanwhile
@@ -67,10 +68,8 @@ class VoteCache:
         path = self._path(key)
         if path.exists():
             return
-        buffer = io.BytesIO()
-        pl.DataFrame({"votes": votes.column}).write_ipc(buffer, compression="lz4")
         head = json.dumps({"errors": votes.errors, "first_error": votes.first_error}).encode()
-        body = head + b"\n" + buffer.getvalue()
+        body = head + b"\n" + zlib.compress(votes.column.astype(np.int8).tobytes(), DEFLATE_LEVEL)
         part = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_native_id()}.part")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

