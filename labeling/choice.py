@@ -79,7 +79,7 @@ def choose(
     model = _fitted(best, available[best], train, gold_matrix, gold, balance)
     raw, calibrated = measured[best]
     model = with_calibration(model, raw, gold)
-    scores = {name: round(_macro_f1(found[1], gold), 4) for name, found in measured.items()}
+    scores = {name: round(macro_f1(found[1], gold), 4) for name, found in measured.items()}
     return Choice(model, scores, calibration_report(raw, calibrated, gold, seed))
 
 
@@ -145,9 +145,10 @@ def _fitted(
 
 def _rank(calibrated: np.ndarray, gold: np.ndarray) -> tuple[float, float]:
     loss = log_loss(gold, calibrated, labels=np.arange(calibrated.shape[1]))
-    return round(_macro_f1(calibrated, gold), 2), -round(float(loss), 2)
+    return round(macro_f1(calibrated, gold), 2), -round(float(loss), 2)
 
 
-def _macro_f1(probabilities: np.ndarray, gold: np.ndarray) -> float:
+def macro_f1(probabilities: np.ndarray, gold: np.ndarray) -> float:
+    """Return the macro-F1 of the most probable classes over all classes, those that gold lacks included."""
     classes = np.arange(probabilities.shape[1])
     return float(f1_score(gold, probabilities.argmax(axis=1), labels=classes, average="macro", zero_division=0.0))

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import minimize
 
+from labeling.label_models.softmax import softmax
+
 BINS = 15
 FLOOR = 1e-4
 SHIFT_ROWS = 10
@@ -30,10 +32,7 @@ class Calibration:
 
     def apply(self, probabilities: np.ndarray) -> np.ndarray:
         """Return calibrated probabilities, float64 of the same shape (rows, classes)."""
-        scores = self.scale * np.log(np.maximum(probabilities, FLOOR)) + self.shift
-        scores -= scores.max(axis=1, keepdims=True)
-        np.exp(scores, out=scores)
-        return scores / scores.sum(axis=1, keepdims=True)
+        return softmax(self.scale * np.log(np.maximum(probabilities, FLOOR)) + self.shift)
 
 
 def fit_calibration(probabilities: np.ndarray, gold: np.ndarray) -> Calibration:

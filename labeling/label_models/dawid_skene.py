@@ -4,8 +4,9 @@ import numpy as np
 
 from labeling.label_models.agreement import agreement_of, copy_groups, vote_shares
 from labeling.label_models.balance import estimated_balance, vote_shares_of_rows
-from labeling.label_models.model import LabelModel, softmax
+from labeling.label_models.model import LabelModel
 from labeling.label_models.patterns import Patterns
+from labeling.label_models.softmax import softmax
 
 SMOOTHING = 0.1
 ROUNDS = 200

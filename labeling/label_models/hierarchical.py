@@ -4,8 +4,9 @@ import numpy as np
 
 from labeling.label_models.agreement import agreement_of, copy_groups, vote_shares
 from labeling.label_models.balance import estimated_balance, vote_shares_of_rows
-from labeling.label_models.model import LabelModel, softmax
+from labeling.label_models.model import LabelModel
 from labeling.label_models.patterns import Patterns, one_hot
+from labeling.label_models.softmax import softmax
 
 PRIOR_ACCURACY = 0.7
 PRIOR_VOTES = 8.0

@@ -7,6 +7,7 @@ from scipy.sparse import csr_matrix
 
 from labeling.label_models.calibration import Calibration
 from labeling.label_models.patterns import CHUNK, Patterns, in_threads, one_hot
+from labeling.label_models.softmax import softmax
 from ledger.errors import DataError
 
 SHARES = "majority"
@@ -108,11 +109,3 @@ class LabelModel:
         if calibrated and self.calibration is not None:
             probabilities = self.calibration.apply(probabilities)
         return np.where(votes > 0, probabilities, self.balance)
-
-
-def softmax(scores: np.ndarray) -> np.ndarray:
-    """Return probabilities in proportion to exp(score), float64 of the scores' shape; works in place of the scores."""
-    scores -= scores.max(axis=1, keepdims=True)
-    np.exp(scores, out=scores)
-    scores /= scores.sum(axis=1, keepdims=True)
-    return scores

@@ -4,6 +4,8 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve, solve_triangular
 from scipy.optimize import minimize
 
+from labeling.label_models.softmax import softmax
+
 CHUNK = 16_384
 """Rows worked on at once: what is built on the way stays small beside the features."""
 
@@ -59,12 +61,6 @@ def leave_one_out_scores(features: np.ndarray, targets: np.ndarray, weights: np.
         own = leverage[:, None] * targets[chunk]
         scores[chunk] = (x @ coefficients - own) / np.maximum(1 - leverage, CLOSEST)[:, None]
     return scores
-
-
-def softmax(scores: np.ndarray) -> np.ndarray:
-    """Return probabilities in proportion to exp(score), float64 of the scores' shape."""
-    likelihood = np.exp(scores - scores.max(axis=1, keepdims=True))
-    return likelihood / likelihood.sum(axis=1, keepdims=True)
 
 
 def _with_intercept(features: np.ndarray) -> np.ndarray:

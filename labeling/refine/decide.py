@@ -1,16 +1,13 @@
 """Whether the texts are heard: always without gold; with gold, where they do no worse than the votes alone on rows not seen."""
 
-import logging
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.metrics import f1_score
 
+from labeling.choice import macro_f1
 from labeling.label_models import calibration_error
 from labeling.refine.with_gold import refine_with_gold
 from labeling.refine.without_gold import refine_without_gold
-
-logger = logging.getLogger(__name__)
 
 FEWEST_ROWS = 20
 """With fewer texts a classifier learns nothing of them."""
@@ -67,15 +64,13 @@ def refine(
         report["weights"] = pooled.weights
     if len(known) == 0 or votes_f1 is None:
         return Refined(found, report)
-    macro_f1 = float(
-        f1_score(truth, found[known].argmax(axis=1), labels=np.arange(classes), average="macro", zero_division=0.0)
-    )
+    found_f1 = macro_f1(found[known], truth)
     report |= {
-        "macro_f1": round(macro_f1, 4),
+        "macro_f1": round(found_f1, 4),
         "macro_f1_votes": round(votes_f1, 4),
         "ece": round(calibration_error(found[known], truth), 4),
     }
     # At two digits, as label models are compared: with a hundred rows, less is chance.
-    if round(macro_f1, 2) < round(votes_f1, 2):
+    if round(found_f1, 2) < round(votes_f1, 2):
         return Refined(None, report | {"used": False, "why": "the votes alone do better on gold"})
     return Refined(found, report)

@@ -14,7 +14,8 @@ from scipy.optimize import minimize
 from scipy.sparse import csr_matrix
 from sklearn.linear_model import LogisticRegression
 
-from labeling.refine.classifier import leave_one_out, softmax
+from labeling.label_models.softmax import softmax
+from labeling.refine.classifier import leave_one_out
 from labeling.refine.without_gold import PENALTY, UNCOVERED_WEIGHT, Ballots, ballots_of
 
 ROUNDS = 5
@@ -36,10 +37,12 @@ WITNESSES = ("weak_text", "votes", "gold_text")
 
 @dataclass
 class _State:
-    """What is believed of all rows by one that heard some of the gold labels."""
+    """What is believed of all rows by one that heard some of the gold labels (``told``: which, bool of shape (gold rows,))."""
 
+    told: np.ndarray
     gold_text: np.ndarray
     believed: np.ndarray
+    weights: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -92,28 +95,33 @@ def refine_with_gold(
     ballots = ballots_of(matrix, classes)
     folds = np.random.default_rng(seed).permutation(len(gold)) % min(FOLDS, len(gold))
     # One state for each fold, that never hears the fold's labels, so that its rows can be asked fairly; the last hears all.
-    heard = [folds != fold for fold in np.unique(folds)] + [np.ones(len(gold), dtype=bool)]
-    states = [_State(_taught_by_gold(features, gold_rows[told], gold[told], classes), weak) for told in heard]
+    heard = [*(folds != fold for fold in np.unique(folds)), np.ones(len(gold), dtype=bool)]
     uninformed = np.where(ballots.voters > 0, 1.0, UNCOVERED_WEIGHT)
-    for round_number in range(ROUNDS):
-        witnesses = []
-        for told, state in zip(heard, states, strict=True):
-            weights = uninformed.copy()
-            weights[gold_rows[told]] = GOLD_WEIGHT if round_number else weights[gold_rows[told]]
-            weak_text = log_odds(leave_one_out(features, state.believed, weights, PENALTY))
-            witnesses.append(np.stack([weak_text, _votes_say(ballots, state.believed, weights), state.gold_text]))
+    states = [
+        _State(told, _taught_by_gold(features, gold_rows[told], gold[told], classes), weak, uninformed.copy())
+        for told in heard
+    ]
+    for _ in range(ROUNDS):
+        witnesses = [_witnesses(state, ballots, features) for state in states]
         asked = np.empty((len(WITNESSES), len(gold), classes))
-        for told, heard_of in zip(heard[:-1], witnesses, strict=False):
-            asked[:, ~told] = heard_of[:, gold_rows[~told]]
+        for state, said in zip(states[:-1], witnesses[:-1], strict=True):
+            asked[:, ~state.told] = said[:, gold_rows[~state.told]]
         pool = _pool(asked, gold)
-        for told, state, heard_of in zip(heard, states, witnesses, strict=True):
-            state.believed = _pooled(heard_of, pool)
-            state.believed[gold_rows[told]] = np.eye(classes)[gold[told]]
+        for state, said in zip(states, witnesses, strict=True):
+            state.believed = _pooled(said, pool)
+            state.believed[gold_rows[state.told]] = np.eye(classes)[gold[state.told]]
+            state.weights[gold_rows[state.told]] = GOLD_WEIGHT
     held_out = np.empty((len(gold), classes))
-    for told in heard[:-1]:
-        held_out[~told] = _pooled(asked[:, ~told], _pool(asked[:, told], gold[told]))
+    for state in states[:-1]:
+        held_out[~state.told] = _pooled(asked[:, ~state.told], _pool(asked[:, state.told], gold[state.told]))
     weighed = zip(WITNESSES, pool[: len(WITNESSES)].tolist(), strict=True)
     return Pooled(states[-1].believed, held_out, {name: round(weight, 4) for name, weight in weighed})
+
+
+def _witnesses(state: _State, ballots: Ballots, features: np.ndarray) -> np.ndarray:
+    """Return what each of WITNESSES says to a state, float64 of shape (witnesses, rows, classes)."""
+    weak_text = log_odds(leave_one_out(features, state.believed, state.weights, PENALTY))
+    return np.stack([weak_text, _votes_say(ballots, state.believed, state.weights), state.gold_text])
 
 
 def log_odds(probabilities: np.ndarray) -> np.ndarray:
@@ -143,7 +151,7 @@ def _votes_say(ballots: Ballots, believed: np.ndarray, weights: np.ndarray) -> n
     counted = believed * weights[:, None]
     totals = counted.sum(axis=0)
     tables = ballots.hot.T @ counted
-    row, column = ballots.hot.nonzero()
+    row, column = np.repeat(np.arange(len(believed)), ballots.voters), ballots.hot.indices
     voted = ballots.voted[column]
     prior = np.full((len(row), classes), PRIOR_VOTES * 0.5 / (classes - 1))
     prior[np.arange(len(row)), voted] = PRIOR_VOTES * 0.5
@@ -156,7 +164,8 @@ def _votes_say(ballots: Ballots, believed: np.ndarray, weights: np.ndarray) -> n
     silence = ABSTENTION * np.log(silent / silent.sum(axis=1, keepdims=True) + 1e-6)
     said -= silence[column // classes]
 
-    of_row = csr_matrix((np.ones(len(row)), (row, np.arange(len(row)))), shape=(len(believed), len(row)))
+    # The votes stand row by row in `hot`, so its own index lays them out.
+    of_row = csr_matrix((np.ones(len(row)), np.arange(len(row)), ballots.hot.indptr), shape=(len(believed), len(row)))
     scores = of_row @ said + silence.sum(axis=0)
     return np.asarray(scores - scores.mean(axis=1, keepdims=True))
 

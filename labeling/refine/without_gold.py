@@ -7,6 +7,7 @@ be right on more of them than the class has.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.sparse import csr_matrix
@@ -14,7 +15,8 @@ from scipy.stats import beta
 
 from labeling.functions import ABSTAIN
 from labeling.label_models.patterns import one_hot
-from labeling.refine.classifier import leave_one_out, softmax
+from labeling.label_models.softmax import softmax
+from labeling.refine.classifier import leave_one_out
 
 PENALTY = 2.0
 ROUNDS = 6
@@ -58,6 +60,11 @@ class Ballots:
     def voted(self) -> np.ndarray:
         """The class that each column of ``hot`` votes for, int64 of shape (functions * classes,)."""
         return np.arange(self.hot.shape[1]) % self.classes
+
+    @cached_property
+    def votes(self) -> np.ndarray:
+        """How many votes each column of ``hot`` holds, float32 of shape (functions * classes,)."""
+        return np.asarray(self.hot.sum(axis=0)).ravel()
 
 
 def ballots_of(matrix: np.ndarray, classes: int) -> Ballots:
@@ -111,7 +118,7 @@ def likely_accuracy(ballots: Ballots) -> np.ndarray:
     classes = ballots.classes
     middle = (np.arange(400) + 0.5) / 400
     shares = beta.ppf(middle, SHARE_SPREAD, SHARE_SPREAD * (classes - 1))
-    breadth = np.asarray(ballots.hot.sum(axis=0)).ravel() / max(ballots.hot.shape[0], 1)
+    breadth = ballots.votes / max(ballots.hot.shape[0], 1)
     most = np.minimum(shares[None, :] / np.maximum(breadth, 1e-9)[:, None], 1).mean(axis=1)
     return np.maximum(LIKELY_ACCURACY * most, _lowest(classes))
 
@@ -144,5 +151,5 @@ def _accuracy(
     total = balanced.sum(axis=1)
     own = balanced[np.arange(len(found)), ballots.voted]
     right = np.where(total > 0, own / np.maximum(total, 1e-12), prior)
-    counted = PRIOR_VOTES + PRIOR_SHARE * np.asarray(ballots.hot.sum(axis=0)).ravel()
+    counted = PRIOR_VOTES + PRIOR_SHARE * ballots.votes
     return np.clip((right * votes + prior * counted) / (votes + counted), _lowest(ballots.classes), HIGHEST)
