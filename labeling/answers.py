@@ -2,11 +2,11 @@
 
 import hashlib
 import json
-import os
-import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from labeling.whole import write_whole
 
 
 def answer_file(folder: Path, address: str, body: Mapping[str, Any]) -> Path:
@@ -27,7 +27,4 @@ def read_answer(file: Path) -> str | None:
 
 def write_answer(content: str, file: Path) -> None:
     """Write an answer; a reader never sees half of it."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_suffix(f".{os.getpid()}.{threading.get_native_id()}.part")
-    part.write_text(json.dumps({"content": content}, ensure_ascii=False), encoding="utf-8")
-    part.replace(file)
+    write_whole(file, json.dumps({"content": content}, ensure_ascii=False).encode())

@@ -1,6 +1,7 @@
 """`embed`: an encoder reads every message of the corpus once; what reads by meaning finds its embedding there."""
 
 import hashlib
+import io
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from pydantic import Field
 from labeling.corpus import read_corpus
 from labeling.embeddings import NO_ENCODER, write_embeddings
 from labeling.encoder import encode, encoder_fingerprint
+from labeling.whole import write_whole
 from ledger.meter import Usage
 from ledger.parameters import Parameters, read_parameters
 from ledger.places import Places
@@ -116,11 +118,9 @@ def _digest(words: Sequence[str]) -> str:
 
 
 def _leave(vectors: np.ndarray, file: Path) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_suffix(".part")
-    with part.open("wb") as opened:
-        np.save(opened, vectors)
-    part.replace(file)
+    buffer = io.BytesIO()
+    np.save(buffer, vectors)
+    write_whole(file, buffer.getvalue())
 
 
 if __name__ == "__main__":

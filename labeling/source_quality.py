@@ -4,6 +4,7 @@ import logging
 
 import numpy as np
 import pandas as pd
+from cleanlab.multiannotator import get_label_quality_multiannotator
 
 from labeling.functions import ABSTAIN
 
@@ -32,8 +33,6 @@ def annotator_quality(matrix: np.ndarray, probabilities: np.ndarray, seed: int) 
     list of float or None
         0 to 1, one a function; None where it votes on fewer than five rows of the sample.
     """
-    from cleanlab.multiannotator import get_label_quality_multiannotator
-
     covered = np.nonzero((matrix != ABSTAIN).any(axis=1))[0]
     if len(covered) > ROWS:
         covered = np.sort(np.random.default_rng(seed).choice(covered, ROWS, replace=False))

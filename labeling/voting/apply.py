@@ -18,9 +18,8 @@ from labeling.voting.fingerprint import keys_of
 from labeling.voting.plan import vote_by_plan
 from labeling.voting.reads import columns_read
 from labeling.voting.rows import batches, vote_on_rows
-from labeling.voting.votes import Votes
+from labeling.voting.votes import Votes, no_such_column
 from labeling.voting.workers import packed, usable_cores, vote_in_workers
-from ledger.errors import FunctionError
 
 logger = logging.getLogger(__name__)
 
@@ -126,11 +125,7 @@ def _refuse_missing(functions: Sequence[LabelingFunction], columns: Sequence[str
         reads = [function.field] if getattr(function, "backtracks", None) else getattr(function, "reads", ())
         absent = [name for name in reads if name not in columns]
         if absent:
-            raise FunctionError(
-                f"function '{function.name}': reads the column '{absent[0]}', which no source maps; the rows have: "
-                f"{', '.join(columns)}",
-                function.name,
-            )
+            raise no_such_column(function.name, absent[0], columns)
 
 
 def _vote_by_rows(

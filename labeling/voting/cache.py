@@ -8,7 +8,6 @@ import hashlib
 import json
 import logging
 import os
-import threading
 import time
 import zlib
 from contextlib import suppress
@@ -18,10 +17,11 @@ from pathlib import Path
 import numpy as np
 
 from labeling.voting.votes import Votes
+from labeling.whole import write_whole
 
 logger = logging.getLogger(__name__)
 
-SUFFIX = ".int8"
+SUFFIX = ".votes"
 DIGEST = 32
 ABANDONED_S = 3600.0
 DEFLATE_LEVEL = 1
@@ -70,11 +70,8 @@ class VoteCache:
             return
         head = json.dumps({"errors": votes.errors, "first_error": votes.first_error}).encode()
         body = head + b"\n" + zlib.compress(votes.column.astype(np.int8).tobytes(), DEFLATE_LEVEL)
-        part = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_native_id()}.part")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            part.write_bytes(_digest(body) + body)
-            part.replace(path)
+            write_whole(path, _digest(body) + body)
         except OSError as error:
             logger.warning("%s: votes are not kept: %s", self.folder, error)
 

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from labeling.functions.declared import DeclaredFunction
-from labeling.voting.votes import Votes
+from labeling.voting.votes import Votes, no_such_column
 from ledger.errors import FunctionError
 
 
@@ -36,10 +36,7 @@ def vote_by_plan(functions: Sequence[DeclaredFunction], table: pl.LazyFrame, hei
         columns = table.collect_schema().names()
         missing = {f.name: sorted(set(f.expression.meta.root_names()) - set(columns)) for f in functions}
         name, absent = next(((name, absent) for name, absent in missing.items() if absent), (functions[0].name, ["?"]))
-        raise FunctionError(
-            f"function '{name}': reads the column '{absent[0]}', which no source maps; the rows have: {', '.join(columns)}",
-            name,
-        ) from None
+        raise no_such_column(name, absent[0], columns) from None
     except pl.exceptions.PolarsError as error:
         failing = _first_failing(functions, table)
         raise FunctionError(f"function '{failing}': {' '.join(str(error).split())}", failing) from None

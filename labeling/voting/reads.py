@@ -4,6 +4,7 @@ import dis
 import inspect
 import types
 from collections.abc import Sequence
+from functools import cache
 
 from snorkel.labeling import LabelingFunction
 
@@ -32,7 +33,12 @@ def columns_read(function: LabelingFunction) -> tuple[str, ...] | None:
     coded = function._f
     if not isinstance(coded, types.FunctionType) or function._pre or not is_snorkels_own(function):
         return None
-    code = coded.__code__
+    return _columns_of(coded.__code__)
+
+
+@cache
+def _columns_of(code: types.CodeType) -> tuple[str, ...] | None:
+    """Return the columns that a code object reads of its first argument; looked up for every batch, read once."""
     if not code.co_argcount or code.co_flags & (
         inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
     ):

@@ -30,6 +30,14 @@ class Votes:
     first_error: str | None = None
 
 
+def no_such_column(name: str, column: str, columns: Sequence[str]) -> FunctionError:
+    """Return what is said of a function that reads a column which the rows do not have."""
+    return FunctionError(
+        f"function '{name}': reads the column '{column}', which no source maps; the rows have: {', '.join(columns)}",
+        name,
+    )
+
+
 def as_number(vote: object, function: LabelingFunction, row_id: object, labels: Sequence[str]) -> int:
     """Read a row function's vote: a label's number, its name, -1 or None.
 

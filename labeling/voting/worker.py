@@ -59,6 +59,7 @@ def _work(descriptor: int) -> NoReturn:
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
     except BaseException:
+        # A fork must not run on into its parent's code; the stage reads the exit code, and the trace is on standard error.
         traceback.print_exc()
     finally:
         sys.stderr.flush()

@@ -43,7 +43,7 @@ def test_what_was_put_is_got(cache):
 @pytest.mark.parametrize("damage", [b"", b"nothing", None])
 def test_a_damaged_entry_is_no_entry_and_is_written_again(cache, damage, caplog):
     cache.put(KEY, some(0, -1, 1))
-    (path,) = cache.folder.glob("*/*.int8")
+    (path,) = cache.folder.glob("*/*.votes")
     whole = path.read_bytes()
     path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]) if damage is None else damage)
     assert cache.get(KEY, 3) is None and "damaged" in caplog.text
@@ -52,20 +52,20 @@ def test_a_damaged_entry_is_no_entry_and_is_written_again(cache, damage, caplog)
 
 
 def test_the_longest_unused_are_dropped(cache):
+    votes = Votes(np.random.default_rng(0).integers(-1, 9, 50_000).astype(np.int8))  # deflated, the same size for all
     for number in range(6):
-        cache.put(str(number) * 64, Votes(np.random.default_rng(number).integers(-1, 9, 50_000).astype(np.int8)))
+        cache.put(str(number) * 64, votes)
         (path,) = cache.folder.glob(f"{number}{number}/*")
         os.utime(path, (number, number))
     cache.get("0" * 64, 50_000)
-    # Room for three and a half: deflated, files of like votes differ by a few bytes.
-    VoteCache(cache.folder, 7 * path.stat().st_size // 2).prune()
+    VoteCache(cache.folder, 3 * path.stat().st_size).prune()
     assert {p.parent.name for p in cache.folder.glob("*/*")} == {"00", "44", "55"}
 
 
 def test_what_a_killed_stage_left_half_written_is_removed_later(cache):
     cache.put(KEY, some(1))
-    (path,) = cache.folder.glob("*/*.int8")
-    old, new = path.with_suffix(".int8.1.1.part"), path.with_suffix(".int8.2.2.part")
+    (path,) = cache.folder.glob("*/*.votes")
+    old, new = path.with_suffix(".votes.1.1.part"), path.with_suffix(".votes.2.2.part")
     old.touch(), new.touch()
     os.utime(old, (time.time() - 9999,) * 2)
     cache.prune()
