@@ -6,7 +6,6 @@ counts once, its first, for all three.
 
 import argparse
 import json
-import os
 import sys
 import time
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 import pandas as pd
 from crowdkit.aggregation import DawidSkene, MajorityVote
 
+from benchmarks.data import public_data
 from labeling.label_models import LabelModel, calibration_error, fits
 from labeling.label_models.patterns import Patterns, collapse_triples
 
@@ -75,11 +75,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kind", default=KIND)
     kind = parser.parse_args().kind
-    named = os.environ.get("PRICECUT_DATA")
-    if not named or not (Path(named) / "crowd_labels").is_dir():
-        sys.stderr.write("set PRICECUT_DATA to the folder of the public data, in which crowd_labels stands\n")
-        sys.exit(2)
-    sets = {name: measure(Path(named) / "crowd_labels", name, kind) for name in SETS}
+    folder = public_data("crowd_labels") / "crowd_labels"
+    sets = {name: measure(folder, name, kind) for name in SETS}
     ways = ("ours", "majority", "dawid_skene")
     mean = {way: round(float(np.mean([figures[way] for figures in sets.values()])), 2) for way in ways}
     found = {

@@ -24,6 +24,21 @@ def missing_files(folder: Path) -> dict[str, list[str]]:
     return {app: files for app, files in lacking.items() if files}
 
 
+def public_data(needed: str = ".") -> Path:
+    """Return the folder that ``PRICECUT_DATA`` names; exit with 2, and one sentence, where it lacks what is needed."""
+    named = os.environ.get("PRICECUT_DATA")
+    if not named:
+        sys.stderr.write(
+            "PRICECUT_DATA is not set; expected the folder of the public data: PRICECUT_DATA=/path make data\n"
+        )
+        sys.exit(2)
+    folder = Path(named)
+    if not (folder / needed).exists():
+        sys.stderr.write(f"{folder / needed}: not found; set PRICECUT_DATA to the folder of the public data\n")
+        sys.exit(2)
+    return folder
+
+
 def link(folder: Path) -> None:
     """Make the link, or move it; a folder that someone put there is left alone."""
     target = folder.resolve()  # before the old link goes: PRICECUT_DATA may be the link itself
@@ -39,16 +54,7 @@ def link(folder: Path) -> None:
 
 def main() -> None:
     """Link, and report; exit with 2 where something is missing."""
-    named = os.environ.get("PRICECUT_DATA")
-    if not named:
-        sys.stderr.write(
-            "PRICECUT_DATA is not set; expected the folder of the public data: PRICECUT_DATA=/path make data\n"
-        )
-        sys.exit(2)
-    folder = Path(named)
-    if not folder.is_dir():
-        sys.stderr.write(f"{folder}: no such folder; set PRICECUT_DATA to the folder of the public data\n")
-        sys.exit(2)
+    folder = public_data()
     link(folder)
     sys.stdout.write(f"{LINK} -> {folder.resolve()}\n")
     lacking = missing_files(folder)

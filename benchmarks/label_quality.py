@@ -13,7 +13,6 @@ FinancialPhraseBank and clothing reviews, with these four sets looked at beside 
 import argparse
 import csv
 import json
-import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,13 +20,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import polars as pl
 from crowdkit.aggregation import DawidSkene, MajorityVote
 from sklearn.metrics import accuracy_score, f1_score
 
+from benchmarks.data import public_data
 from benchmarks.end_model import Features, features_of, predict_test
 from labeling.features import text_features
 from labeling.label_models import collapse, fits
 from labeling.refine import refine_with_gold, refine_without_gold
+from labeling.sources import VOTE_PREFIX, read_wrench
 
 SETS = {"youtube": "Youtube_acc", "sms": "SMS_f1", "semeval": "SemEval_acc", "hausa": None}
 """The sets, and each one's column in wrench_published.csv."""
@@ -57,10 +59,10 @@ class Votes:
 
 def read_set(folder: Path) -> Votes:
     """Read train and test of a WRENCH folder."""
-    parts = [list(json.loads((folder / f"{part}.json").read_text("utf-8")).values()) for part in ("train", "test")]
-    texts = [[str(row["data"]["text"]) for row in rows] for rows in parts]
-    gold = [np.array([int(row["label"]) for row in rows]) for rows in parts]
-    matrix = np.array([row["weak_labels"] for row in parts[0]], dtype=np.int8)
+    train, test = (read_wrench(folder / f"{part}.json") for part in ("train", "test"))
+    texts = [table["text"].to_list() for table in (train, test)]
+    gold = [table["label"].cast(pl.Int64).to_numpy() for table in (train, test)]
+    matrix = train.select(pl.col(f"^{VOTE_PREFIX}.*$").cast(pl.Int8)).to_numpy()
     classes = len(json.loads((folder / "label.json").read_text("utf-8")))
     return Votes(texts[0], texts[1], matrix, gold[0], gold[1], classes)
 
@@ -216,12 +218,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--set", action="append", type=Path, help="a WRENCH folder to measure in place of the four")
     arguments = parser.parse_args()
-    data = Path(os.environ.get("PRICECUT_DATA", ""))
-    folders = arguments.set or [data / name for name in SETS]
-    missing = [folder for folder in folders if not (folder / "train.json").is_file()]
-    if missing:
-        sys.stderr.write(f"{missing[0]}: no train.json; set PRICECUT_DATA to the folder of the public data\n")
-        raise SystemExit(2)
+    folders = arguments.set or [public_data(f"{name}/train.json") / name for name in SETS]
     found = {}
     for folder in folders:
         found[folder.name] = result = measure(folder, arguments.seeds)
@@ -240,7 +237,7 @@ def main() -> None:
         "sets": found,
     }
     if not arguments.set:
-        answer["published"] = published(data / "wrench_published.csv")
+        answer["published"] = published(public_data("wrench_published.csv") / "wrench_published.csv")
     sys.stdout.write(json.dumps(answer) + "\n")
 
 

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from flows.tables import new_table, share
 from labeling.agreed import Agreed
+from labeling.label_models.model import SHARES
 from labeling.why import Why
 
 CLIP = 200
@@ -161,7 +162,7 @@ def agreed_table(app: str, new: Mapping[str, Agreed], before: Mapping[str, Agree
 
 def why_table(why: Why) -> RenderableType:
     """Lay out a row's votes and what each weighed."""
-    majority = why.label_model == "majority"
+    majority = why.label_model == SHARES
     title = f"what each vote weighs for '{why.label}' against '{why.next_label}'{'' if majority else ', in log odds'}:"
     table = text_table("", 2, "function", "votes", "weight", f"'{why.label}' without it")
     if not majority:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from labeling.gold import Answer, as_time, hash_of, settle_answers
+from labeling.gold import Answer, as_time, hash_of, standing_answers
 from labeling.review_table import Given
 
 
@@ -52,7 +52,7 @@ def judge(
         Take an answer that differs from the one that stands, or from another in the file; without it that is a fault.
     """
     people = {one.who for one in given if one.who is not None}
-    before = settle_answers(a for a in standing if a.row_id in texts and hash_of(texts[a.row_id]) == a.text_hash)
+    before, _ = standing_answers(standing, texts)
     answers: list[Answer] = []
     faults: list[str] = []
     first: dict[str, Given] = {}

@@ -9,6 +9,7 @@ import polars as pl
 
 from labeling.ballot import Ballot
 from labeling.functions.vocabulary import ABSTAIN
+from labeling.gate import votes_on_gold
 
 Status = Literal["added", "removed", "changed", "same votes"]
 
@@ -116,8 +117,8 @@ def compare(before: Ballot, after: Ballot, examples: int = EXAMPLES) -> list[Cha
 
 def on_gold(column: np.ndarray, rows: pl.DataFrame) -> OnGold:
     """Count a function's votes on gold rows, and those that are right."""
-    votes = (rows["split"] == "gold").to_numpy() & (column != ABSTAIN)
-    return OnGold(int((votes & (column == rows["label"].to_numpy())).sum()), int(votes.sum()))
+    votes, right = votes_on_gold(column, rows)
+    return OnGold(int(right.sum()), int(votes.sum()))
 
 
 def moved_rows(

@@ -60,7 +60,7 @@ def agree(
     gold, ids = (rows["split"] == "gold").to_numpy(), rows["row_id"]
     sample, found = fingerprint(rows), {}
     for j, name in enumerate(names):
-        votes, right = _on_gold(matrix[:, j], rows)
+        votes, right = votes_on_gold(matrix[:, j], rows)
         if not votes.any():
             continue
         least = (
@@ -127,7 +127,7 @@ def hold_to_agreed(
         if name not in agreed:
             continue
         known = known_then(rows, answers, agreed[name].when)
-        count = int(_on_gold(matrix[:, j], known)[0].sum())
+        count = int(votes_on_gold(matrix[:, j], known)[0].sum())
         if count < least_votes <= agreed[name].votes:
             logger.warning(
                 "'%s' votes on %d gold rows, when agreed on %d: too few to hold it to what was agreed (vote.gate_votes: %d)",
@@ -165,7 +165,7 @@ def falls_short(
     agreed: Agreed, column: np.ndarray, rows: pl.DataFrame, labels: Sequence[str], least_votes: int
 ) -> str | None:
     """Say how a function's votes, int8 of shape (rows,), fall short of what was agreed; None where they do not."""
-    votes, right = _on_gold(column, rows)
+    votes, right = votes_on_gold(column, rows)
     count = int(votes.sum())
     # Half of the fourth digit, to which `agree` rounds.
     if count >= max(least_votes, 1) and right.sum() / count < agreed.accuracy - 5e-5:
@@ -193,7 +193,7 @@ def _wrong_rows(
     return f"{f'{len(lost)} rows lost, first' if lost else 'wrong first on'} {shown}"
 
 
-def _on_gold(column: np.ndarray, rows: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+def votes_on_gold(column: np.ndarray, rows: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """Return where a function votes on a gold row, and where it is right: bool of shape (rows,)."""
     votes = (rows["split"] == "gold").to_numpy() & (column != ABSTAIN)
     return votes, votes & (column == rows["label"].to_numpy())

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from labeling.functions.vocabulary import ABSTAIN
+from labeling.gate import votes_on_gold
 from labeling.intervals import wilson_interval
 
 
@@ -51,10 +52,11 @@ def mistakes_on_gold(column: np.ndarray, rows: pl.DataFrame, labels: Sequence[st
         The app's.
     """
     truth = rows["label"].to_numpy()
-    wrong = (rows["split"] == "gold").to_numpy() & (column != ABSTAIN) & (column != truth)
+    votes, right = votes_on_gold(column, rows)
     ids, texts = rows["row_id"], rows["text"]
     return [
-        Mistake(ids[i], texts[i], labels[column[i]], labels[truth[i]], None) for i in map(int, np.flatnonzero(wrong))
+        Mistake(ids[i], texts[i], labels[column[i]], labels[truth[i]], None)
+        for i in map(int, np.flatnonzero(votes & ~right))
     ]
 
 

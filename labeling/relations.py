@@ -7,6 +7,8 @@ import numpy as np
 from scipy.stats import binom
 
 from labeling.functions.vocabulary import ABSTAIN
+from labeling.label_models.agreement import agreement_of
+from labeling.label_models.patterns import collapse
 
 DUPLICATE = 0.95
 """Share of the rows on which either of two functions votes, from which the same votes make them duplicates."""
@@ -19,9 +21,6 @@ LEAST_OVERLAP = 0.25
 
 CHANCE = 0.001
 """Probability of as many contradictions among functions that know nothing of each other, over all pairs (Bonferroni)."""
-
-BLOCK = 65_536
-"""Rows counted at a time: bounds the memory."""
 
 
 @dataclass(frozen=True)
@@ -67,17 +66,8 @@ def count_pairs(matrix: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarra
     both, same : np.ndarray
         int64 of shape (functions, functions).
     """
-    functions = matrix.shape[1]
-    by_class = np.stack([(matrix == label).sum(axis=0) for label in range(classes)]).astype(np.int64)
-    both, same = np.zeros((functions, functions), np.int64), np.zeros((functions, functions), np.int64)
-    for start in range(0, len(matrix), BLOCK):
-        block = matrix[start : start + BLOCK]
-        voted = (block != ABSTAIN).astype(np.float32)  # counts up to 2^24 are exact
-        both += (voted.T @ voted).astype(np.int64)
-        for label in range(classes):
-            of_label = (block == label).astype(np.float32)
-            same += (of_label.T @ of_label).astype(np.int64)
-    return by_class, both, same
+    agreement = agreement_of(collapse(matrix, classes))
+    return agreement.totals.T.astype(np.int64), agreement.both.astype(np.int64), agreement.same.astype(np.int64)
 
 
 def duplicate_functions(matrix: np.ndarray, classes: int, share: float = DUPLICATE) -> list[Pair]:

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 from sklearn.cluster import KMeans, MiniBatchKMeans
-from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.preprocessing import normalize
 
 from labeling.embeddings import read_embeddings
+from labeling.features import condense
 from ledger.errors import DataError
 from ledger.places import Places
 
@@ -118,8 +118,7 @@ def vectors_of(texts: Sequence[str], seed: int = 1) -> np.ndarray:
     width = min(WIDTH, min(found.shape) - 1)
     if width < 1:
         return np.asarray(found.toarray(), dtype=np.float32)
-    reduced = TruncatedSVD(width, random_state=seed).fit_transform(found)
-    return np.asarray(normalize(reduced), dtype=np.float32)
+    return np.asarray(normalize(condense(found, width, seed)), dtype=np.float32)
 
 
 def vectors_for(places: Places, rows: pl.DataFrame, seed: int = 1) -> np.ndarray:
@@ -134,9 +133,8 @@ def vectors_for(places: Places, rows: pl.DataFrame, seed: int = 1) -> np.ndarray
     seed : int
         Of the SVD.
     """
-    path = places.corpus.with_name("embeddings.parquet")
     try:
-        vectors = read_embeddings(path, rows["row_id"]) if path.exists() else None
+        vectors = read_embeddings(places.embeddings, rows["row_id"]) if places.embeddings.exists() else None
     except DataError as error:  # of an earlier corpus
         logger.warning("clustered by words: %s", error)
         vectors = None

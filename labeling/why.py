@@ -10,12 +10,10 @@ import polars as pl
 from labeling.corpus import read_corpus
 from labeling.functions.vocabulary import ABSTAIN
 from labeling.label_models import LabelModel, read_label_model
+from labeling.label_models.model import SHARES
 from labeling.tables import read_table
 from ledger.errors import DataError
 from ledger.places import Places
-
-MAJORITY = "majority"
-"""The kind that counts votes: their odds may be infinite."""
 
 FLOOR = 1e-12
 """Least probability in a ratio."""
@@ -164,7 +162,7 @@ def weigh(
     order = np.argsort(-probabilities[0], kind="stable")
     likeliest, following = int(order[0]), int(order[1])
     without = probabilities[2:, likeliest]
-    if model.kind == MAJORITY:
+    if model.kind == SHARES:  # the odds of a share of all votes are infinite
         weights = (row[voted] == likeliest).astype(float) - (row[voted] == following)
         prior, total = 0.0, float(weights.sum())
     else:

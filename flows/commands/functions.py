@@ -102,6 +102,7 @@ def show_changes(app: str, revision: str, name: str | None, as_json: bool) -> No
     from flows.revisions import restore_app_folder
     from labeling.ballot import cast_votes
     from labeling.compare import compare
+    from labeling.voting.apply import coverage
 
     places = Places(app)
     with tempfile.TemporaryDirectory() as folder:
@@ -116,7 +117,7 @@ def show_changes(app: str, revision: str, name: str | None, as_json: bool) -> No
         changes = [change for change in changes if change.name == name]
         if not changes:
             raise FunctionError(f"no function '{name}', neither now nor at '{revision}'")
-    covered = [float((ballot.matrix != -1).any(axis=1).mean()) for ballot in (before, after)]
+    covered = [coverage(ballot.matrix) for ballot in (before, after)]
     document = {
         "against": revision,
         "rows": after.rows.height,

@@ -10,7 +10,7 @@ from labeling.check import find_faults
 from ledger.errors import ConfigurationError
 from ledger.places import Places
 
-PARAMETERS = "vote:\n  error_share: 0.05\n  gate_votes: 10\n  row_seconds: 1.0\n  cache_mb: 0\n# the apps\napps:\n  first:   # ours\n    sources: data/first\n\nfuse:\n  seed: 1  # draws\n"
+PARAMETERS = "vote: {error_share: 0.05, gate_votes: 10, row_seconds: 1.0, cache_mb: 0}\n# the apps\napps:\n  first:   # ours\n    sources: data/first\n\nfuse:\n  seed: 1  # draws\n"
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_nothing_is_overwritten(root):
     before = (root / "params.yaml").read_text()
     with pytest.raises(ConfigurationError, match="stands already"):
         create_app("reviews")
-    with pytest.raises(ConfigurationError, match=r"params\.yaml:\d+: app 'first' is listed already"):
+    with pytest.raises(ConfigurationError, match=r"params\.yaml:\d: app 'first' is listed already"):
         with_app(root / "params.yaml", "first", root)
     assert (root / "params.yaml").read_text() == before
 
