@@ -11,6 +11,7 @@ from flows.commands.check import agree, check
 from flows.commands.functions import functions, why
 from flows.commands.predict import predict
 from flows.commands.review import review
+from flows.commands.schedule import schedule
 from flows.root import enter_root
 from flows.shell import FAILED, GATES_MISSED, MEND, AppName, AsJson, complete_app, render, show, tell
 from ledger.errors import PricecutError
@@ -120,7 +121,7 @@ def run(
         raise typer.Exit(GATES_MISSED)
 
 
-for command in (functions, why, review, agree, predict):
+for command in (functions, why, review, agree, predict, schedule):
     cli.command()(command)
 
 
