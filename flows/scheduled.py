@@ -60,14 +60,17 @@ class Run:
     stages: dict[str, Stage]
     lock: Path
 
+    def locked_here(self, last: str | None = None) -> dict[str, Any]:
+        """Return what the working tree's lock says of the app's stages, or of one of them."""
+        return self._locked(self.lock.read_text(encoding="utf-8") if self.lock.exists() else "", last)
+
     def locked_at(self, commit: str | None, last: str | None = None) -> dict[str, Any]:
-        """Return what a commit's lock (None: the working tree's) says of the app's stages, or of one of them."""
-        if commit is not None:
-            text = versions.file_at(commit, self.lock)
-        else:
-            text = self.lock.read_text(encoding="utf-8") if self.lock.exists() else ""
+        """Return what a commit's lock says of them; nothing where there is no commit."""
+        return self._locked(versions.file_at(commit, self.lock) if commit else "", last)
+
+    def _locked(self, lock: str, last: str | None) -> dict[str, Any]:
         names = [stage.label for stage in self.stages.values()]
-        return versions.locked(text, names if last is None else [f"{last}@{self.app.name}"])
+        return versions.locked(lock, names if last is None else [f"{last}@{self.app.name}"])
 
 
 @flow(name=waiting.FLOW, flow_run_name="{app}")
@@ -101,7 +104,7 @@ def _renew(app: str, wait_for_review: int | None) -> State[Any]:
         versions.fetch(run.parameters.git_remote, run.branch, app)
     files = storage.tracked_sources(run.app.sources)
     storage.bring_sources(files)
-    if run.locked_at(None) != run.locked_at(versions.tip(run.branch)) and storage.has_remote():
+    if run.locked_here() != run.locked_at(versions.tip(run.branch)) and storage.has_remote():
         storage.bring_history()
 
     if wait_for_review is not None:
@@ -112,7 +115,7 @@ def _renew(app: str, wait_for_review: int | None) -> State[Any]:
     if not state.is_completed():
         return Failed(message=state.message)
 
-    if run.locked_at(None) == run.locked_at(versions.tip(run.branch)):
+    if run.locked_here() == run.locked_at(versions.tip(run.branch)):
         if run.parameters.git_remote is not None and versions.push(run.parameters.git_remote, run.branch, app):
             log.info("pushed to '%s' what an earlier run could not", run.parameters.git_remote)
         return Completed(message=NOTHING_NEW)
@@ -162,7 +165,7 @@ def decide(run: Run, current: versions.Release | None) -> Verdict:
     gates = read_gates(places)
     if current is None or not gates["passed"]:
         return judge(gates, None, None)
-    if published(run.locked_at(None), places) == published(run.locked_at(current.commit), places):
+    if published(run.locked_here(), places) == published(run.locked_at(current.commit), places):
         return Verdict(False, f"the model is the one of {current.version}")
     with tempfile.TemporaryDirectory(prefix="pricecut-") as folder:
         there = Path(folder) / "released"
@@ -221,7 +224,7 @@ def _wait(run: Run, seconds: int) -> State[Any] | None:
     if not state.is_completed():
         return Failed(message=state.message)
     resumed = waiting.KEY in (this.empirical_policy.pause_keys or ())
-    if resumed or run.locked_at(None, "audit") == run.locked_at(versions.tip(run.branch), "audit"):
+    if resumed or run.locked_here("audit") == run.locked_at(versions.tip(run.branch), "audit"):
         return None
     how = f"pricecut review {app} --export rows.csv, then --import rows.csv --by NAME"
     tell(app, "waiting", f"waits {seconds} s for answers: {how}", None, None)

@@ -122,8 +122,12 @@ def versions(app: str) -> list[Release]:
     """Return an app's registered versions, the newest first, as GTO sorts them."""
     from gto.api import show  # a third of a second
     from gto.constants import VersionSort
+    from gto.exceptions import ArtifactNotFound
 
-    rows = show(".", name=app, registered_only=True, sort=VersionSort.SemVer)
+    try:
+        rows = show(".", name=app, registered_only=True, sort=VersionSort.SemVer)
+    except ArtifactNotFound:
+        return []
     return [Release(app, row["version"], row["commit_hexsha"]) for row in rows]
 
 
