@@ -1,5 +1,6 @@
 """What a Prefect server does by itself about scheduled runs."""
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -12,6 +13,11 @@ TOLD = (
     '{"app": "%s", "event": "failed", "state": {{ flow_run.state.name | tojson }}, '
     '"message": {{ flow_run.state.message | tojson }}, "run": {{ flow_run.name | tojson }}}'
 )
+
+FAILURES, DEATHS = "pricecut %s: tell of failed runs", "pricecut %s: notice dead runs"
+WAITS = "pricecut %s: go on without answers"
+SILENT_S = 600
+"""Seconds without a sign of life, of which Prefect gives one every 180."""
 
 
 def runs_of(deployment: UUID) -> dict[str, Any]:
@@ -57,10 +63,39 @@ def tell_of_failures(deployment: UUID, app: str, webhook: UUID) -> None:
     )
     keep(
         AutomationCore(
-            name=f"pricecut {app}: tell of failed runs",
+            name=FAILURES % app,
             description="POSTs to the webhook when a scheduled run fails, crashes, times out, or is late.",
             trigger=trigger,
             actions=[CallWebhook(block_document_id=webhook, payload=TOLD % app)],
+        )
+    )
+
+
+def notice_deaths(deployment: UUID, app: str, within_s: int = SILENT_S) -> None:
+    """Have the server call a run crashed when its machine or its worker has died: no heartbeat, nor anything else, of it."""
+    from prefect.client.schemas.objects import StateType
+    from prefect.events.actions import ChangeFlowRunState
+    from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+
+    trigger = EventTrigger(
+        posture=Posture.Proactive,
+        after={"prefect.flow-run.heartbeat"},
+        expect={"prefect.flow-run.*"},
+        for_each={"prefect.resource.id"},
+        within=timedelta(seconds=within_s),
+        **runs_of(deployment),
+    )
+    crashed = ChangeFlowRunState(
+        name="Crashed",
+        state=StateType.CRASHED,
+        message="its machine or its worker has died; the next run goes on from there",
+    )
+    keep(
+        AutomationCore(
+            name=DEATHS % app,
+            description="Calls a scheduled run crashed when its machine or its worker has died.",
+            trigger=trigger,
+            actions=[crashed],
         )
     )
 
@@ -71,8 +106,8 @@ def forget(app: str) -> int:
 
     removed = 0
     with get_client(sync_client=True) as client:
-        for name in (f"pricecut {app}: tell of failed runs", f"pricecut {app}: go on without answers"):
-            for automation in client.read_automations_by_name(name):
+        for name in (FAILURES, DEATHS, WAITS):
+            for automation in client.read_automations_by_name(name % app):
                 client.delete_automation(automation.id)
                 removed += 1
     return removed

@@ -1,5 +1,6 @@
 """A scheduled run that waits for people's answers: suspended on the server, resumed by the import or by the clock."""
 
+import os
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -17,7 +18,9 @@ SPARE = timedelta(days=1)
 
 def has_server() -> bool:
     """Whether Prefect's API is a server that stays: only there a run can be suspended."""
-    from prefect.settings import PREFECT_API_URL
+    if os.environ.get("PREFECT_API_URL"):
+        return True
+    from prefect.settings import PREFECT_API_URL  # a second; a profile may say it
 
     return bool(PREFECT_API_URL.value())
 
@@ -59,23 +62,23 @@ def resume(app: str) -> list[str]:
     return [run.name for run in waiting]
 
 
-def wait_for_answers(deployment: UUID, name: str, seconds: int) -> None:
+def wait_for_answers(deployment: UUID, app: str, seconds: int) -> None:
     """Suspend this flow run until its answers are imported, or ``seconds`` have passed; return at once if it was resumed.
 
     The process ends: a worker starts the run anew when it goes on, and what is done is not done again.
     """
     from prefect.flow_runs import suspend_flow_run
 
-    wake_up_after(deployment, name, seconds)
+    wake_up_after(deployment, app, seconds)
     suspend_flow_run(timeout=int((timedelta(seconds=seconds) + SPARE).total_seconds()), key=KEY)
 
 
-def wake_up_after(deployment: UUID, name: str, seconds: int) -> None:
+def wake_up_after(deployment: UUID, app: str, seconds: int) -> None:
     """Have the server resume a deployment's runs that have been suspended for so long (an automation of Prefect's)."""
     from prefect.events.actions import ResumeFlowRun
     from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 
-    from flows.automations import keep, runs_of
+    from flows.automations import WAITS, keep, runs_of
 
     trigger = EventTrigger(
         posture=Posture.Proactive,
@@ -87,7 +90,7 @@ def wake_up_after(deployment: UUID, name: str, seconds: int) -> None:
     )
     keep(
         AutomationCore(
-            name=f"pricecut {name}: go on without answers",
+            name=WAITS % app,
             description="A run that waits for answers goes on after a while; `pricecut review` resumes it before.",
             trigger=trigger,
             actions=[ResumeFlowRun()],

@@ -135,9 +135,28 @@ def read_answers(app: str, path: Path, by: str, newer_wins: bool, partial: bool,
         "nothing_new": len(verdict.answers) - len(added),
         "left_out": len(verdict.faults),
         "gold": str(places.gold_answers),
+        "resumed": go_on(app) if added else [],
     }
     text = (
         f"added to {places.gold_answers}: {len(added)} (said nothing new: {document['nothing_new']}, left out: {len(verdict.faults)})\n"
         f"Next: commit it; pricecut functions {app} measures with these rows as gold, pricecut agree {app} agrees anew"
     )
+    if document["resumed"]:
+        text += f"\nthe scheduled run that waited for these answers goes on: {', '.join(document['resumed'])}"
     show(document, Text(text), as_json)
+
+
+def go_on(app: str) -> list[str]:
+    """Resume the scheduled runs that wait for an app's answers; a server that does not answer loses no answer."""
+    from flows.waiting import has_server, resume
+
+    if not has_server():
+        return []
+    import httpx
+    from prefect.exceptions import FlowPauseTimeout, NotPausedError
+
+    try:
+        return resume(app)
+    except (httpx.HTTPError, NotPausedError, FlowPauseTimeout, RuntimeError) as error:
+        tell(f"no scheduled run was resumed ({type(error).__name__}); see `prefect flow-run ls --state Suspended`")
+        return []

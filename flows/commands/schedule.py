@@ -75,7 +75,7 @@ def put_on(app: str, cron: str, timezone: str, wait_for_review: int | None, as_j
     from rich.text import Text
 
     from flows.apps import registered_app
-    from flows.automations import tell_of_failures
+    from flows.automations import notice_deaths, tell_of_failures
     from flows.deployments import HOME, POOL, Schedule, deploy
     from flows.notify import ADDRESS, keep_address
     from flows.scheduled import ScheduleParameters
@@ -85,6 +85,7 @@ def put_on(app: str, cron: str, timezone: str, wait_for_review: int | None, as_j
     read_parameters("schedule", ScheduleParameters)
     webhook = keep_address()
     deployment = deploy(Schedule(app, cron, timezone, wait_for_review))
+    notice_deaths(deployment, app)
     if webhook is not None:
         tell_of_failures(deployment, app, webhook)
     lines = [f"{app} is renewed at '{cron}' {timezone}, by a worker of the pool '{POOL}'"]
