@@ -5,6 +5,7 @@ import os
 import urllib.error
 import urllib.request
 from dataclasses import asdict, dataclass
+from http.client import HTTPException
 from typing import Any, cast
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -60,7 +61,12 @@ def address_given() -> str | None:
     address = os.environ.get(ADDRESS, "").strip()
     if not address:
         return None
-    if urlsplit(address).scheme not in ("http", "https") or not urlsplit(address).netloc:
+    try:
+        parts = urlsplit(address)
+        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number; half an IPv6 address
+        sound = False
+    if not sound:
         raise ConfigurationError(f"{ADDRESS}: expected an address that starts with http:// or https://")
     return address
 
@@ -99,13 +105,14 @@ def send(address: str, news: News) -> str | None:
     """Send news; return what was wrong, in words that do not hold the address, or None. No run fails by it."""
     body = json.dumps(asdict(news), ensure_ascii=False).encode()
     headers = {"Content-Type": "application/json; charset=utf-8", "User-Agent": "pricecut"}
-    request = urllib.request.Request(address, data=body, headers=headers, method="POST")  # httpx would log the address
     try:
+        # httpx would log the address.
+        request = urllib.request.Request(address, data=body, headers=headers, method="POST")
         with _opener.open(request, timeout=PATIENCE_S):
             return None
     except urllib.error.HTTPError as error:
         return f"it answered {error.code}"
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, HTTPException) as error:
         return f"it does not answer ({type(getattr(error, 'reason', error)).__name__})"
 
 

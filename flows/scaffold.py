@@ -4,6 +4,7 @@ import random
 import re
 from pathlib import Path
 
+from flows.root import DAG_FILE
 from labeling.agreed import HEADER as AGREED_HEADER
 from labeling.app import APP_NAME
 from labeling.gold import HEADER as GOLD_HEADER
@@ -113,6 +114,8 @@ def create_app(name: str) -> list[Path]:
         sources / "reviews.csv": invented_rows(),
         PARAMETERS_FILE: listed,
     }
+    if DAG_FILE.exists():
+        written[DAG_FILE] = with_artifact(DAG_FILE, name, places.published)
     for path, text in written.items():
         path.write_text(text, encoding="utf-8")
     return list(written)
@@ -141,6 +144,20 @@ def with_app(path: Path, name: str, sources: Path) -> str:
     indent = re.match(r"\s*", lines[first])
     margin = indent[0] if indent else "  "
     lines.insert(first, f"{margin}{name}:\n{margin}  sources: {sources.as_posix()}\n")
+    return "".join(lines)
+
+
+def with_artifact(path: Path, name: str, model: Path) -> str:
+    """Return ``dvc.yaml`` with one more model in DVC's registry, every other line as it was."""
+    text = path.read_text(encoding="utf-8")
+    artifacts = read_yaml(path).get("artifacts") or {}
+    if name in artifacts:
+        return text
+    entry = f"  {name}:\n    path: {model.as_posix()}\n    type: model\n"
+    if not artifacts:
+        return f"{text.rstrip()}\n\nartifacts:\n{entry}"
+    lines = text.splitlines(keepends=True)
+    lines.insert(line_of(path, ("artifacts", next(iter(artifacts)))) - 1, entry)
     return "".join(lines)
 
 

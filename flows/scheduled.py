@@ -17,9 +17,9 @@ from flows.gate import Verdict, compare, judge, read_gates
 from flows.graph import Stage, read_graph, stages_of
 from flows.holding import HeldError, holding
 from flows.pipeline import run_pipeline
-from flows.root import enter_root
-from ledger.errors import DataError, PricecutError
-from ledger.parameters import Parameters, read_parameters
+from flows.root import DAG_FILE, enter_root
+from ledger.errors import ConfigurationError, DataError, PricecutError
+from ledger.parameters import Parameters, read_parameters, read_yaml
 from ledger.places import Places
 
 NOTHING_NEW = "nothing new"
@@ -150,6 +150,7 @@ def read_run(app: str) -> Run:
     """Read what a scheduled run of an app is about."""
     parameters = read_parameters("schedule", ScheduleParameters)
     entry = registered_app(app)
+    check_artifact(app)
     return Run(
         app=entry,
         parameters=parameters,
@@ -157,6 +158,17 @@ def read_run(app: str) -> Run:
         stages=stages_of(read_graph(), app),
         lock=entry.pipeline.with_suffix(".lock"),
     )
+
+
+def check_artifact(app: str) -> None:
+    """Raise a ConfigurationError where DVC's model registry does not know an app's model."""
+    stated = (read_yaml(DAG_FILE).get("artifacts") or {}).get(app)
+    if stated is None or Path(stated["path"]) != Places(app).published:
+        path = Places(app).published.as_posix()
+        raise ConfigurationError(
+            f"{DAG_FILE}: expected `artifacts: {{{app}: {{path: {path}, type: model}}}}`, by which DVC's model registry finds "
+            "the app's releases; add it"
+        )
 
 
 def decide(run: Run, current: versions.Release | None) -> Verdict:

@@ -128,6 +128,7 @@ def read_answers(app: str, path: Path, by: str, newer_wins: bool, partial: bool,
     for fault in verdict.faults:
         tell(f"left out: {fault}")
     added = add_answers(places.gold_answers, labels, verdict.answers)
+    resumed = go_on(app) if added else []
     document = {
         "file": str(path),
         "answers": len(given),
@@ -135,14 +136,14 @@ def read_answers(app: str, path: Path, by: str, newer_wins: bool, partial: bool,
         "nothing_new": len(verdict.answers) - len(added),
         "left_out": len(verdict.faults),
         "gold": str(places.gold_answers),
-        "resumed": go_on(app) if added else [],
+        "resumed": resumed,
     }
     text = (
         f"added to {places.gold_answers}: {len(added)} (said nothing new: {document['nothing_new']}, left out: {len(verdict.faults)})\n"
         f"Next: commit it; pricecut functions {app} measures with these rows as gold, pricecut agree {app} agrees anew"
     )
-    if document["resumed"]:
-        text += f"\nthe scheduled run that waited for these answers goes on: {', '.join(document['resumed'])}"
+    if resumed:
+        text += f"\nthe scheduled run that waited for these answers goes on: {', '.join(resumed)}"
     show(document, Text(text), as_json)
 
 

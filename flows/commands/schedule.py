@@ -78,10 +78,11 @@ def put_on(app: str, cron: str, timezone: str, wait_for_review: int | None, as_j
     from flows.automations import notice_deaths, tell_of_failures
     from flows.deployments import HOME, POOL, Schedule, deploy
     from flows.notify import ADDRESS, keep_address
-    from flows.scheduled import ScheduleParameters
+    from flows.scheduled import ScheduleParameters, check_artifact
     from ledger.parameters import read_parameters
 
     registered_app(app)
+    check_artifact(app)
     read_parameters("schedule", ScheduleParameters)
     webhook = keep_address()
     deployment = deploy(Schedule(app, cron, timezone, wait_for_review))

@@ -17,6 +17,7 @@ PARAMETERS = "vote: {error_share: 0.05, gate_votes: 10, row_seconds: 1.0, cache_
 def root(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "params.yaml").write_text(PARAMETERS)
+    (tmp_path / "dvc.yaml").write_text("stages: {}  # ours\n")
     return tmp_path
 
 
@@ -59,3 +60,13 @@ def test_parameters_without_apps(root):
 def test_the_rows_say_both_labels_and_leave_some_open():
     labels = [row["checked"] for row in csv.DictReader(io.StringIO(invented_rows()))]
     assert set(labels) == {"good", "bad", ""} and 80 < labels.count("") < 160
+
+
+def test_a_new_app_is_in_the_model_registry(root):
+    for name in ("reviews", "letters"):
+        create_app(name)
+    text = (root / "dvc.yaml").read_text()
+    assert text.startswith("stages: {}  # ours\n")
+    assert yaml.safe_load(text)["artifacts"] == {
+        name: {"path": f"models/{name}/published", "type": "model"} for name in ("letters", "reviews")
+    }
