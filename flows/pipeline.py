@@ -42,10 +42,15 @@ def run_pipeline(apps: list[str] | None = None) -> Any:
 def _bring_up_to_date(apps: list[str] | None) -> State[Any]:
     log = get_run_logger()
     names = apps or main_apps()
-    for name in names:
-        registered_app(name)
     graph = read_graph()
-    plan = {address: stage for name in names for address, stage in stages_of(graph, name).items()}
+    plan = {}
+    for name in names:
+        if name in graph:
+            last, _, app = graph[name].label.partition("@")
+            plan |= stages_of(graph, app, last)
+        else:
+            registered_app(name)
+            plan |= stages_of(graph, name)
     changed = changed_stages(plan)
     log.info("%s: %d stages, %d of them changed", ", ".join(names), len(plan), len(changed))
 
@@ -66,7 +71,7 @@ def _bring_up_to_date(apps: list[str] | None) -> State[Any]:
     failed = [future.state for future in futures.values() if future.state.is_failed()]
     if failed:
         return Failed(message="\n".join(str(state.message) for state in failed))
-    for name in names:
+    for name in (name for name in names if name not in graph):
         create_markdown_artifact(
             as_markdown(read_results(name)), key=name.replace("_", "-"), description=f"pricecut {name}"
         )

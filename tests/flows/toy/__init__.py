@@ -4,8 +4,11 @@ import json
 import os
 import subprocess
 import sys
+import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
+
+from labeling.gold import HEADER
 
 DVC_YAML = """
 stages:
@@ -14,7 +17,7 @@ stages:
     do:
       cmd: PYTHON stage.py audit ${key}
       deps: [stage.py, "labeling/apps/${key}/gold.csv", "${item.sources}"]
-      outs: ["data/${key}/training_set.json"]
+      outs: ["data/${key}/training_set.json", "data/${key}/corpus.parquet"]
       meta: {pool: cpu}
   evaluate:
     foreach: ${apps}
@@ -31,14 +34,14 @@ stages:
       metrics: ["reports/${key}/metrics.json"]
       meta: {pool: cpu}
 artifacts:
-  toy:
-    path: models/toy/published
+  APP:
+    path: models/APP/published
     type: model
 """
 PARAMS = """
 apps:
-  toy:
-    sources: data/toy/sources
+  APP:
+    sources: data/APP/sources
 schedule:
   branch: releases
   git_remote: null
@@ -55,6 +58,7 @@ class Toy:
     """The project, and the environment that its commands run in."""
 
     root: Path
+    app: str
     environment: dict[str, str]
 
     def run(self, *command: str, check: bool = True, timeout: float = 120, **more: str) -> subprocess.CompletedProcess:
@@ -81,7 +85,7 @@ class Toy:
 
     def source(self, **document) -> None:
         """Write the source: `right` of 200 rows; also `passes`, `fails`, `sleep`."""
-        folder = self.root / "data/toy/sources"
+        folder = self.root / "data" / self.app / "sources"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "source.json").write_text(json.dumps(document))
 
@@ -89,7 +93,7 @@ class Toy:
         """Run the scheduled flow in a process of its own; return its state's name and message."""
         code = (
             "import sys, json\nfrom flows.scheduled import renew\n"
-            f"state = renew('toy', **{parameters!r}, return_state=True)\n"
+            f"state = renew({self.app!r}, **{parameters!r}, return_state=True)\n"
             "print('STATE', json.dumps([state.name, state.message]))"
         )
         done = self.run("python", "-c", code, check=check)
@@ -98,16 +102,31 @@ class Toy:
         (self.root.parent / "renew.log").write_text(done.stdout + done.stderr)
         return name, message
 
+    def start(self) -> str:
+        """Have the server start the scheduled flow now; return the flow run's id."""
+        said = self.run("prefect", "deployment", "run", f"renew/{self.app}").stdout
+        return next(line.split("UUID: ")[1].strip() for line in said.splitlines() if "UUID: " in line)
+
+    def state(self, run: str) -> tuple[str, str]:
+        """The name and the message of a flow run's state, as the server says."""
+        with urllib.request.urlopen(f"{self.environment['PREFECT_API_URL']}/flow_runs/{run}", timeout=10) as answer:
+            state = json.load(answer)["state"]
+        return state["name"], state["message"] or ""
+
+    def schedules(self) -> list[dict]:
+        """What `pricecut schedule --list` shows."""
+        return json.loads(self.run("pricecut", "schedule", "--list", "--json").stdout)
+
     @property
     def log(self) -> str:
         """What the last `renew` said."""
         return (self.root.parent / "renew.log").read_text()
 
 
-def make_toy(folder: Path, prefect: dict[str, str]) -> Toy:
+def make_toy(folder: Path, prefect: dict[str, str], app: str = "toy") -> Toy:
     """Make the project in a new folder, a git repository with one commit."""
     root = folder / "toy"
-    (root / "labeling/apps/toy").mkdir(parents=True)
+    (root / "labeling/apps" / app).mkdir(parents=True)
     (root / "flows").mkdir()
     here = Path(__file__).parent
     environment = {
@@ -122,14 +141,14 @@ def make_toy(folder: Path, prefect: dict[str, str]) -> Toy:
         "GIT_CONFIG_GLOBAL": "/dev/null",
     } | prefect
     (folder / "home").mkdir(exist_ok=True)
-    toy = Toy(root, environment)
+    toy = Toy(root, app, environment)
     for name, text in {
-        "dvc.yaml": DVC_YAML.replace("PYTHON", sys.executable),
-        "params.yaml": PARAMS,
+        "dvc.yaml": DVC_YAML.replace("PYTHON", sys.executable).replace("APP", app),
+        "params.yaml": PARAMS.replace("APP", app),
         ".gitignore": IGNORED,
         "stage.py": (here / "stage.py").read_text(),
-        "labeling/apps/toy/gold.csv": "row_id,label,by,when\n",
-        "labeling/apps/toy/app.yaml": "title: Toy\n",
+        f"labeling/apps/{app}/gold.csv": ",".join(HEADER) + "\n",
+        f"labeling/apps/{app}/app.yaml": "title: Toy\n",
         # What a real clone holds: the file that the deployment's entry point names.
         "flows/scheduled.py": "from flows.scheduled import renew\n",
     }.items():

@@ -30,6 +30,11 @@ def audit() -> None:
     with Path("ran.log").open("a") as log:
         log.write(f"audit {source['right']} {time.time()}\n")
     document = source | {"gold": hashlib.sha256(gold.encode()).hexdigest(), "answers": gold.count("\n") - 1}
+    import polars as pl
+
+    texts = [f"w{number}" for number in range(5)]
+    metadata = {"labels": json.dumps(["no", "yes"])}
+    pl.DataFrame({"row_id": texts, "text": texts}).write_parquet(DATA / "corpus.parquet", metadata=metadata)
     (DATA / "training_set.json").write_text(json.dumps(document))
 
 
