@@ -143,9 +143,6 @@ def test_what_does_not_need_the_failed_stage_is_done_all_the_same(tmp_path, serv
     said, _ = failed.communicate(timeout=120)
     assert failed.returncode == 1 and "after: not run, as a stage that it needs has failed" in said
     assert (root / "good").exists() and not (root / "after").exists()
-    assert (
-        not (root / ".dvc" / "tmp" / "rwlock").exists() or "write" not in (root / ".dvc/tmp/rwlock").read_text() or True
-    )
 
 
 def test_ctrl_c_ends_every_process_and_the_next_run_goes_on(tmp_path, server):
