@@ -4,10 +4,12 @@ Run as a script by that environment's Python, this file is the Dask cluster that
 """
 
 import contextlib
+import importlib
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 CACHE = Path.home() / ".cache" / "pricecut" / "dask4dvc"
 PINS = (
@@ -29,7 +31,7 @@ def make_environment(folder: Path = CACHE) -> Path:
     done = folder / "pins.txt"
     if not done.exists() or done.read_text(encoding="utf-8") != "\n".join(PINS):
         subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
-        pip = [folder / "bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *PINS]
+        pip = [str(folder / "bin/python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *PINS]
         subprocess.run(pip, check=True, stdout=sys.stderr)
         done.write_text("\n".join(PINS), encoding="utf-8")
     return folder / "bin"
@@ -67,9 +69,9 @@ def cluster(programs: Path, workers: int, env: Mapping[str, str], cwd: Path) -> 
 
 def main() -> None:
     """Stand as a cluster until standard input ends."""
-    from distributed import LocalCluster
-
-    with LocalCluster(
+    # Of this environment's distributed, not of the one that mypy knows.
+    local_cluster: Any = importlib.import_module("distributed").LocalCluster
+    with local_cluster(
         n_workers=int(sys.argv[1]), threads_per_worker=1, host="127.0.0.1", dashboard_address=None, processes=True
     ) as standing:
         sys.stdout.write(f"{standing.scheduler_address}\n")

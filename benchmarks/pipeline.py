@@ -7,7 +7,7 @@ stands already (``PREFECT_API_URL``); dask4dvc has a Dask cluster that stands al
 
 - ``ratio_parallel.idle_per_slot``: stages that sleep; seconds of `dvc repro` over seconds of the flow, divided by 4. 1 is ideal.
 - ``ratio_parallel.busy``: stages that compute; the same, not divided. The number of cores is the most it can be.
-- ``noop_overhead_s``: everything up to date; the median over the repeats of the flow's seconds, less that of bare `dvc repro`. Both alternate.
+- ``noop_overhead_s``: everything up to date; the median over the repeats of the flow's seconds, less that of bare `dvc repro`; in turn.
 - ``stage_overhead_s``: of the stages that sleep: what the flow took beyond a no-op run and beyond the ideal, divided by the stages of the
   critical path (10). The ideal is what a branch's stages sleep, so that starting their Python counts against us.
   ``stage_overhead_with_start_s`` leaves the no-op run in: all that the flow took beyond the ideal.
