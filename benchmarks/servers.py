@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.projects import environment
+from flows.settings import SETTINGS
 
 PATIENCE = 180
 """Seconds until a server must answer: its first start writes its database."""
@@ -94,7 +95,7 @@ def _start(home: Path, port: int) -> "subprocess.Popen[bytes]":
         str(port),
         "--no-ui",
     ]
-    env = environment(PREFECT_HOME=str(home), PREFECT_SERVER_LOGGING_LEVEL="ERROR", PREFECT_CLI_PROMPT="false")
+    env = environment(PREFECT_HOME=str(home), PREFECT_CLI_PROMPT="false", **SETTINGS)
     with (home / "server.log").open("ab") as log:
         return subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env, cwd=home, start_new_session=True
