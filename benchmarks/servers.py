@@ -95,7 +95,7 @@ def _start(home: Path, port: int) -> "subprocess.Popen[bytes]":
         str(port),
         "--no-ui",
     ]
-    env = environment(PREFECT_HOME=str(home), PREFECT_CLI_PROMPT="false", **SETTINGS)
+    env = environment(PREFECT_HOME=str(home), PREFECT_CLI_PROMPT="false") | SETTINGS
     with (home / "server.log").open("ab") as log:
         return subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env, cwd=home, start_new_session=True
