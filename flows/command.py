@@ -128,6 +128,10 @@ def run(
 
 def _run_flow(targets: list[str] | None) -> Any:
     """Run the flow; a signal that asks this process to end ends the stages that it started too."""
+    from flows.orphans import end_orphans, own_what_starts
+
+    own_what_starts()
+    end_orphans()
     from flows.pipeline import run_pipeline
 
     def interrupt(*_: object) -> None:
