@@ -1,6 +1,6 @@
 """`pricecut run` beside `dvc repro` and `dask4dvc`: 40 stages in 4 branches, each side on a fresh copy of one project.
 
-    python -m benchmarks.pipeline [--seconds 3] [--busy-seconds 1] [--repeats 7] [--without-dask4dvc]
+    python -m benchmarks.pipeline [--seconds 3] [--busy-seconds 2] [--repeats 7] [--without-dask4dvc]
 
 The last line is one JSON object. A side's time is that of its whole command, start to exit. The flow has 4 slots and a Prefect server that
 stands already (``PREFECT_API_URL``); dask4dvc has a Dask cluster that stands already, 4 workers of one thread.
@@ -193,7 +193,7 @@ def main() -> None:
     """Measure, and print one JSON object."""
     parser = argparse.ArgumentParser(description="`pricecut run` beside `dvc repro` and dask4dvc.")
     parser.add_argument("--seconds", type=float, default=3.0, help="that a stage sleeps")
-    parser.add_argument("--busy-seconds", type=float, default=1.0, help="that a stage computes, about, alone on a core")
+    parser.add_argument("--busy-seconds", type=float, default=2.0, help="that a stage computes, about, alone on a core")
     parser.add_argument("--repeats", type=int, default=7, help="of runs with nothing to do")
     parser.add_argument("--without-dask4dvc", action="store_true", help="do not make its environment, nor run it")
     parser.add_argument(
