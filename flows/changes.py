@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from flows.commits import Since, commits_since
-from flows.reading import earlier_result, in_cache, open_for_reading
+from flows.objects import is_whole
+from flows.reading import earlier_outputs, open_for_reading
 
 MISSING = "missing"
 """What stands for a value that is not there."""
@@ -169,12 +170,14 @@ def _judge(stage: Any, seen: _Seen) -> Reason:
         after = dep.hash_info.value
         if lock is not None and after != before:
             causes.append(_changed_file(path, writer, before, after))
+    as_recorded = lock is not None and not causes
     if lock is not None:
         causes += [cause for out in stage.outs if (cause := _output_cause(out, seen)) is not None]
     if not causes:
         verdict = Verdict.DEPENDS if open_questions else Verdict.KEEP
         return Reason(stage.addressing, verdict, tuple(open_questions))
-    restored = earlier_result(stage) if known else None
+    earlier = earlier_outputs(stage, as_recorded) if known else None
+    restored = earlier if earlier is not None and all(is_whole(out) for out in earlier) else None
     seen.restored |= {out.fs_path: out for out in restored or ()}
     return Reason(stage.addressing, Verdict.RESTORE if restored else Verdict.RUN, tuple(causes + open_questions))
 
@@ -198,7 +201,7 @@ def _output_cause(out: Any, seen: _Seen) -> Cause | None:
     after = out._get_hash_meta()[1].value
     if after != before:
         return Cause("output edited", path, f"{path} is not as the stage left it: edited by hand?", before, after)
-    if out.use_cache and not in_cache(out):
+    if out.use_cache and not is_whole(out):
         return Cause(
             "output not in cache", path, f"{path} is not in DVC's cache: `dvc commit` or `dvc fetch` mends that"
         )

@@ -23,7 +23,7 @@ def objects_of(outs: Iterable[Any]) -> Iterator[tuple[Any, str]]:
     """Give the objects of outputs, each once: DVC's object database, and the object's name. A folder comes before its files."""
     given = set()
     for out in outs:
-        if not out.use_cache or not out.hash_info:
+        if not out.hash_info:
             continue
         tree = out.get_obj() if out.hash_info.isdir else None
         names = [out.hash_info.value, *(oid.value for _, _, oid in tree or ())]
@@ -80,10 +80,11 @@ def drop_corrupted(outs: Iterable[Any], root: Path = Path()) -> list[str]:
 
 def missing_objects(outs: Iterable[Any]) -> list[str]:
     """Return the outputs of which something is not in the cache. DVC does not say so itself when a copy into it fails."""
-    return [str(out) for out in outs if out.use_cache and not _is_there(out)]
+    return [str(out) for out in outs if out.use_cache and not is_whole(out)]
 
 
-def _is_there(out: Any) -> bool:
+def is_whole(out: Any) -> bool:
+    """Whether all of an output is in the cache. Unlike DVC's own check, this removes nothing that it finds corrupted."""
     return out.get_obj() is not None and all(Path(odb.oid_to_path(name)).is_file() for odb, name in objects_of([out]))
 
 
@@ -92,7 +93,7 @@ def fetch_missing(repo: Any, outs: Iterable[Any], tell: Tell, root: Path = Path(
 
     What a remote does not give, be it lost, is told, and no more: it can be made here.
     """
-    lacking = [out for out in outs if out.use_cache and out.hash_info and not _is_there(out)]
+    lacking = [out for out in outs if out.use_cache and out.hash_info and not is_whole(out)]
     remote = repo.config["core"].get("remote")
     if not lacking or not remote:
         return
@@ -122,13 +123,13 @@ def mend_objects(repo: Any, outs: Iterable[Any], root: Path = Path()) -> tuple[l
     said = drop_corrupted(outs, root)
     lost = []
     for out in outs if said else ():
-        if _is_there(out):
+        if is_whole(out):
             continue
         forget_hashes(repo, [out])
         with contextlib.suppress(Exception):  # nothing there, or something else: then it is lost here
             if out.exists and out.get_hash() == out.hash_info:
                 out.commit(relink=False)
-        if not _is_there(out):
+        if not is_whole(out):
             lost.append(str(out))
     return said, lost
 

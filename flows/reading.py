@@ -54,15 +54,24 @@ def open_for_reading() -> Iterator[Any]:
             raise DataError(f"dvc.yaml: {error}") from None
 
 
-def earlier_result(stage: Any) -> list[Any] | None:
-    """Return the outputs that DVC's cache would bring back, as DVC's restore finds them; None where it would not.
+def earlier_outputs(stage: Any, as_recorded: bool) -> list[Any] | None:
+    """Return the outputs, with hashes, that DVC's restore would bring back, whether or not its cache has them; None where it knows none.
 
     Not by `StageCache.restore(dry=True)`: that removes an entry that it cannot read.
+
+    Parameters
+    ----------
+    stage : dvc.stage.Stage
+        Whose dependencies and parameters say what they are now.
+    as_recorded : bool
+        Whether command, dependencies and parameters are as dvc.lock has them: then its outputs are the ones.
     """
     from dvc.stage.cache import _can_hash, _get_cache_hash
     from dvc.stage.serialize import to_single_stage_lockfile
     from dvc.utils.serialize import load_yaml
 
+    if as_recorded and all(out.hash_info for out in stage.outs):
+        return list(stage.outs)
     if any(out.use_cache is False and not (out.is_metric or out.is_plot) for out in stage.outs):
         return None  # DVC keeps no runs of such a stage
     try:
@@ -73,13 +82,4 @@ def earlier_result(stage: Any) -> list[Any] | None:
         cached = stage.repo.stage_cache._create_stage(load_yaml(str(entries[-1])), wdir=stage.wdir) if entries else None
     except Exception:  # an entry that cannot be read brings nothing back, whatever is wrong with it
         return None
-    return list(cached.outs) if cached is not None and all(in_cache(out) for out in cached.outs) else None
-
-
-def in_cache(out: Any) -> bool:
-    """Whether an output's objects are in the cache. Unlike DVC's own check, this removes nothing that it finds corrupted."""
-    tree = out.get_obj()
-    if tree is None:
-        return False
-    oids = [out.hash_info.value, *(oid.value for _, _, oid in tree)] if out.hash_info.isdir else [out.hash_info.value]
-    return all(Path(out.cache.oid_to_path(oid)).is_file() for oid in oids)
+    return list(cached.outs) if cached is not None else None

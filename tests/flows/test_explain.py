@@ -159,6 +159,13 @@ def test_an_output_is_missing_and_comes_from_the_cache(root):
     assert (cause.kind, cause.said) == ("output missing", "out/first.txt is missing")
 
 
+def test_an_output_is_missing_and_dvc_remembers_no_runs(root):
+    shutil.rmtree(root / ".dvc/cache/runs")
+    (root / "out/first.txt").unlink()
+    assert verdicts()["first"] == "restore"
+    assert "is cached - skipping run" in shell(root, "dvc repro first").stdout
+
+
 def test_an_output_was_edited_by_hand(root):
     (root / "out/second/part.txt").chmod(0o644)
     (root / "out/second/part.txt").write_text("mine\n")
