@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from flows.changes import MISSING, Verdict, differences, explain
 from flows.commands.explain import reasons_table, show_reasons
 from ledger.errors import ConfigurationError
-from tests.flows.small import PIPELINE, make_project, shell
+from tests.flows.tiny import PIPELINE, make_project, shell
 
 ALL = ("first", "second", "third", "aside")
 

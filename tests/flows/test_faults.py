@@ -25,7 +25,7 @@ from flows.objects import (
     verify_objects,
 )
 from ledger.errors import ConfigurationError, DataError
-from tests.flows.small import make_project, shell
+from tests.flows.tiny import make_project, shell
 
 FIRST = hashlib.md5(b"4\n").hexdigest()
 
