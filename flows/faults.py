@@ -8,7 +8,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 
+import yaml
+
+from flows.apps import PIPELINES
 from ledger.errors import DataError, PricecutError
+
+ASIDE = Path(".pricecut/set_aside")
+"""Where files that were mended are kept as they were."""
+_CONFLICT = re.compile(r"^([<=>]{7})( |$)", re.MULTILINE)
 
 AGAIN = "then start the run again: what has finished is kept"
 
@@ -86,7 +93,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None and id(error) not in seen:
         seen.add(id(error))
         yield error
-        error = error.__cause__ or error.__context__
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
 def _place(error: OSError) -> str:
@@ -115,6 +122,66 @@ def uncached(outputs: Iterable[str], cache: str) -> DataError:
         f"{', '.join(outputs)}: could not be copied to DVC's cache, {cache}, where {free / 1e6:,.0f} MB are free; "
         f"expected a disk with room that can be written to; make some, {AGAIN}"
     )
+
+
+def mend_locks(root: Path) -> list[str]:
+    """Mend each dvc.lock that was cut off: whole entries are kept, what is lost comes back from DVC's run-cache. Says what was done.
+
+    The broken file is kept under ``.pricecut/set_aside``. One that git left with conflict marks is not touched: a person has to choose.
+
+    Parameters
+    ----------
+    root : Path
+        The project's root, whose DVC lock the caller holds: nobody is writing these files.
+    """
+    said = []
+    for folder in PIPELINES:
+        path = root / folder / "dvc.lock"
+        if not path.is_file() or _is_lock(text := path.read_text(encoding="utf-8", errors="replace")):
+            continue
+        if _CONFLICT.search(text):
+            continue
+        kept = salvage(text)
+        aside = root / ASIDE / f"{'-'.join(folder.parts) or 'root'}.dvc.lock"
+        aside.parent.mkdir(parents=True, exist_ok=True)
+        path.replace(aside)
+        if kept:
+            temporary = path.with_name(".dvc.lock.mended.tmp")
+            temporary.write_text(kept, encoding="utf-8")
+            temporary.replace(path)
+        said.append(
+            f"{folder / 'dvc.lock'}: was cut off; the entries that were whole are kept, the others come from DVC's run-cache; "
+            f"the broken file is {aside.relative_to(root)}"
+        )
+    return said
+
+
+def salvage(text: str) -> str:
+    r"""Return the longest start of a dvc.lock that is whole, up to before an entry; empty where nothing is.
+
+    Examples
+    --------
+    >>> salvage("schema: '2.0'\nstages:\n  a:\n    cmd: x\n  b:\n    cm")
+    "schema: '2.0'\nstages:\n  a:\n    cmd: x\n"
+    """
+    starts = [match.start() for match in re.finditer(r"^  \S", text, re.MULTILINE)]
+    return next((text[:start] for start in reversed(starts[1:]) if _is_lock(text[:start])), "")
+
+
+def _is_lock(text: str) -> bool:
+    """Whether a text is a dvc.lock that DVC can read; an empty one is."""
+    try:
+        document = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except yaml.YAMLError:
+        return False
+    if document is None:
+        return True
+    stages = document.get("stages") if isinstance(document, dict) else "none"
+    return stages is None or (isinstance(stages, dict) and all(_is_entry(entry) for entry in stages.values()))
+
+
+def _is_entry(entry: object) -> bool:
+    return isinstance(entry, dict) and "cmd" in entry
 
 
 def is_sound_state(folder: Path) -> bool:

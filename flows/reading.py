@@ -54,6 +54,14 @@ def open_for_reading() -> Iterator[Any]:
             raise DataError(f"dvc.yaml: {error}") from None
 
 
+def state_folder() -> Path:
+    """Return where DVC keeps its databases of hashes for the repository of the working directory, whatever state they are in."""
+    from dvc.repo import Repo
+
+    with open_for_reading() as repo:
+        return Path(Repo.site_cache_dir.__get__(repo, Repo))
+
+
 def earlier_outputs(stage: Any, as_recorded: bool) -> list[Any] | None:
     """Return the outputs, with hashes, that DVC's restore would bring back, whether or not its cache has them; None where it knows none.
 
