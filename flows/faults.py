@@ -107,7 +107,7 @@ def advice(lines: Iterable[str]) -> str | None:
     return next((_DISKS[number] for number, pattern in _SAID_BY_STAGES.items() if pattern.search(text)), None)
 
 
-def uncached(outputs: Iterable[str], cache: str) -> DataError:
+def not_kept(outputs: Iterable[str], cache: str) -> DataError:
     """Return what to say where outputs did not arrive in DVC's cache, which DVC does not say itself.
 
     Parameters
@@ -169,15 +169,15 @@ def salvage(text: str) -> str:
 
 
 def _is_lock(text: str) -> bool:
-    """Whether a text is a dvc.lock that DVC can read; an empty one is."""
+    """Whether a text is a dvc.lock that DVC can read."""
     try:
         document = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except yaml.YAMLError:
         return False
-    if document is None:
-        return True
-    stages = document.get("stages") if isinstance(document, dict) else "none"
-    return stages is None or (isinstance(stages, dict) and all(_is_entry(entry) for entry in stages.values()))
+    if not isinstance(document, dict) or "schema" not in document:
+        return False
+    stages = document.get("stages") or {}
+    return isinstance(stages, dict) and all(_is_entry(entry) for entry in stages.values())
 
 
 def _is_entry(entry: object) -> bool:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.faults import advice, is_sound_state, remove_damaged_state, translate, uncached
+from flows.faults import advice, is_sound_state, not_kept, remove_damaged_state, translate
 from flows.objects import (
     ASIDE,
     clear_halves,
@@ -188,7 +188,7 @@ def test_a_full_disk_under_the_cache_is_noticed(root):
         out.save()
         out.commit(relink=False)  # DVC says nothing
         assert missing_objects([out]) == ["out/big.bin"]
-        said = str(uncached(missing_objects([out]), repo.cache.local.path))
+        said = str(not_kept(missing_objects([out]), repo.cache.local.path))
         assert said.startswith("out/big.bin: could not be copied to DVC's cache") and "MB are free" in said
         (half,) = (root / ".dvc/cache/files/md5").rglob(".*.tmp")
         assert clear_halves(repo) == 0, "it may still be written to"
