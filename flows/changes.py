@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.commits import Since, commits_since
+from flows.graph import graph_of, targeted, with_needs
 from flows.objects import is_whole
 from flows.reading import earlier_outputs, open_for_reading
 
@@ -99,13 +100,13 @@ class _Seen:
         return next((self.writers[p] for p in (path, *map(str, Path(path).parents)) if p in self.writers), None)
 
 
-def explain(addresses: Iterable[str]) -> list[Reason]:
+def explain(targets: Iterable[str]) -> list[Reason]:
     """Say of each stage why it would run, or why not.
 
     Parameters
     ----------
-    addresses : iterable of str
-        Stages, as the graph has them. Those that they need are judged too, though not returned.
+    targets : iterable of str
+        Apps, stages or pipeline files, as ``pricecut run`` takes them; what these need is judged too.
 
     Returns
     -------
@@ -115,21 +116,17 @@ def explain(addresses: Iterable[str]) -> list[Reason]:
     Raises
     ------
     ConfigurationError
-        If this is no DVC repository, or a dvc.yaml cannot be read.
+        If this is no DVC repository, a dvc.yaml cannot be read, or a target names nothing.
     """
-    import networkx as nx
-
-    wanted = set(addresses)
     with open_for_reading() as repo:
-        graph, seen = repo.index.graph, _Seen(Path(repo.root_dir))
+        graph, seen = graph_of(repo), _Seen(Path(repo.root_dir))
+        plan = with_needs(graph, [address for name in targets for address in targeted(graph, name)])
+        stages = {stage.addressing: stage for stage in repo.index.stages}
         reasons = []
-        order = reversed(list(nx.lexicographical_topological_sort(graph, key=lambda stage: stage.addressing)))
-        for stage in (stage for stage in order if hasattr(stage, "name")):
-            reason = _judge(stage, seen)
-            seen.verdicts[stage.addressing] = reason.verdict
-            seen.writers |= {out.fs_path: stage.addressing for out in stage.outs}
-            if stage.addressing in wanted:
-                reasons.append(reason)
+        for address in plan:
+            reasons.append(reason := _judge(stages[address], seen))
+            seen.verdicts[address] = reason.verdict
+            seen.writers |= {out.fs_path: address for out in stages[address].outs}
         return _with_commits(reasons, seen.root)
 
 

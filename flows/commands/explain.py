@@ -17,9 +17,9 @@ WOULD = {
 }
 
 
-def show_reasons(addresses: Iterable[str], as_json: bool) -> None:
-    """Print why each stage would run, or why not; nothing is run."""
-    reasons = explain(addresses)
+def show_reasons(targets: Iterable[str], as_json: bool) -> None:
+    """Print why each stage that a run of the targets would look at would run, or why not; nothing is run."""
+    reasons = explain(targets)
     show([reason.as_json() for reason in reasons], reasons_table(reasons), as_json)
 
 

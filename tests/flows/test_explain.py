@@ -49,7 +49,7 @@ def verdicts() -> dict[str, str]:
 
 
 def causes(stage: str) -> list:
-    return list(explain([stage])[0].causes)
+    return list(explain([stage])[-1].causes)
 
 
 def test_nothing_has_changed(root):
@@ -209,7 +209,7 @@ def test_another_pipelines_stage_and_another_parameters_file(root):
     )
     shell(root, "dvc repro -q other/dvc.yaml")
     (root / "other/turns.yaml").write_text("a: {b: 2}\n")
-    (reason,) = explain(["other/dvc.yaml:last"])
+    reason = explain(["other/dvc.yaml:last"])[-1]
     assert [(c.what, c.before, c.after) for c in reason.causes] == [("other/turns.yaml: a.b", 1, 2)]
 
 
@@ -270,6 +270,17 @@ def test_the_table_and_the_json(root, capsys):
     assert second["verdict"] == "depends" and aside == {"stage": "aside", "verdict": "keep", "causes": []}
     show_reasons(ALL, as_json=False)
     assert "first.scale: 2 → 5" in capsys.readouterr().out
+
+
+def test_the_command_says_it_of_all_that_a_target_needs(root):
+    edit(root / "params.yaml", "scale: 2", "scale: 5")
+    before = snapshot(root)
+    done = shell(root, "python -m flows.command run --explain --json second")
+    assert [(r["stage"], r["verdict"]) for r in json.loads(done.stdout)] == [("first", "run"), ("second", "depends")]
+    assert "1 would run" in shell(root, "python -m flows.command run --explain").stdout
+    assert snapshot(root) == before
+    refused = shell(root, "python -m flows.command run --explain nothing", check=False)
+    assert refused.returncode == 2 and "'nothing' is no app" in refused.stderr
 
 
 def test_it_is_fast_on_many_stages(tmp_path, monkeypatch):
