@@ -7,6 +7,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from flows.commits import Since, commits_since
 from flows.graph import graph_of, targeted, with_needs
 from flows.objects import is_whole
@@ -89,7 +91,7 @@ class _Seen:
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     restored: dict[str, Any] = field(default_factory=dict)
     """Outputs, as DVC's, of stages whose results would be brought back: what those stages' paths will hold."""
-    locks: dict[str, dict[str, Any]] = field(default_factory=dict)
+    locks: dict[Path, dict[str, Any]] = field(default_factory=dict)
 
     def name(self, item: Any) -> str:
         """Return a path, relative to the root."""
@@ -250,11 +252,13 @@ def differences(before: Any, after: Any, name: str) -> list[tuple[str, Any, Any]
 
 
 def _lock_entry(stage: Any, seen: _Seen) -> dict[str, Any] | None:
-    """Return a stage's entry in dvc.lock."""
-    if stage.path not in seen.locks:
-        seen.locks[stage.path] = stage.dvcfile.lockfile_contents.get("stages", {})
-    entry: dict[str, Any] | None = seen.locks[stage.path].get(stage.name)
-    return entry
+    """Return a stage's entry in dvc.lock, which DVC has found readable; it would parse it a second time, and slowly."""
+    path = Path(stage.path).with_suffix(".lock")
+    if path not in seen.locks:
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        document = yaml.load(path.read_text(encoding="utf-8"), Loader=loader) if path.exists() else {}
+        seen.locks[path] = document.get("stages") or {}
+    return seen.locks[path].get(stage.name)
 
 
 def _with_commits(reasons: list[Reason], root: Path) -> list[Reason]:
