@@ -25,10 +25,9 @@ def show_reasons(targets: Iterable[str], as_json: bool) -> None:
 
 def reasons_table(reasons: Sequence[Reason]) -> Table:
     """Lay out the reasons, a line each."""
-    counts = ", ".join(
-        f"{sum(reason.verdict is verdict for reason in reasons)} would {said}" for verdict, (said, _) in WOULD.items()
-    )
-    table = new_table(f"{len(reasons)} stages: {counts}", "stage", "would", "why")
+    verdicts = [reason.verdict for reason in reasons]
+    counts = ", ".join(f"{verdicts.count(verdict)} {WOULD[verdict][0]}" for verdict in WOULD if verdict in verdicts)
+    table = new_table(f"of {len(reasons)} stages would {counts}", "stage", "would", "why")
     for column in table.columns[1:]:
         column.justify = "left"
     for reason in reasons:

@@ -263,7 +263,7 @@ def test_outside_a_repository(tmp_path, monkeypatch):
 def test_the_table_and_the_json(root, capsys):
     edit(root / "params.yaml", "scale: 2", "scale: 5")
     table = reasons_table(explain(ALL))
-    assert "1 would run" in str(table.title) and "1 would stay" in str(table.title)
+    assert table.title == "of 4 stages would 1 run, 2 perhaps run, 1 stay"
     show_reasons(ALL, as_json=True)
     first, second, _, aside = json.loads(capsys.readouterr().out)
     assert first["verdict"] == "run" and first["causes"][0]["what"] == "first.scale"
@@ -277,7 +277,7 @@ def test_the_command_says_it_of_all_that_a_target_needs(root):
     before = snapshot(root)
     done = shell(root, "python -m flows.command run --explain --json second")
     assert [(r["stage"], r["verdict"]) for r in json.loads(done.stdout)] == [("first", "run"), ("second", "depends")]
-    assert "1 would run" in shell(root, "python -m flows.command run --explain").stdout
+    assert "4 stages would 1 run" in shell(root, "python -m flows.command run --explain").stdout
     assert snapshot(root) == before
     refused = shell(root, "python -m flows.command run --explain nothing", check=False)
     assert refused.returncode == 2 and "'nothing' is no app" in refused.stderr
