@@ -16,6 +16,7 @@ from flows.reading import earlier_outputs, open_for_reading
 
 MISSING = "missing"
 """What stands for a value that is not there."""
+LOST = "output not in cache"
 
 
 class Verdict(StrEnum):
@@ -176,7 +177,8 @@ def _judge(stage: Any, seen: _Seen) -> Reason:
         verdict = Verdict.DEPENDS if open_questions else Verdict.KEEP
         return Reason(stage.addressing, verdict, tuple(open_questions))
     earlier = earlier_outputs(stage, as_recorded) if known else None
-    restored = earlier if earlier is not None and all(is_whole(out) for out in earlier) else None
+    in_workspace = {cause.kind for cause in causes} == {LOST}  # from where it is put back
+    restored = earlier if earlier and (in_workspace or all(is_whole(out) for out in earlier)) else None
     seen.restored |= {out.fs_path: out for out in restored or ()}
     return Reason(stage.addressing, Verdict.RESTORE if restored else Verdict.RUN, tuple(causes + open_questions))
 
@@ -201,9 +203,7 @@ def _output_cause(out: Any, seen: _Seen) -> Cause | None:
     if after != before:
         return Cause("output edited", path, f"{path} is not as the stage left it: edited by hand?", before, after)
     if out.use_cache and not is_whole(out):
-        return Cause(
-            "output not in cache", path, f"{path} is not in DVC's cache: `dvc commit` or `dvc fetch` mends that"
-        )
+        return Cause(LOST, path, f"{path} is not in DVC's cache")
     return None
 
 

@@ -161,6 +161,8 @@ class Repository:
             if known is not None and _plain(inputs) == _plain(known):
                 return Outcome.JOINED
             as_recorded = not stage.cmd_changed and all(dep.hash_info == info for dep, info, _ in before)
+            if as_recorded and not stage.always_changed and self._keep_again(stage):
+                return Outcome.UNCHANGED
             coming = earlier_outputs(stage, as_recorded)
             clear()
             for dep, info, meta in before:  # the run-cache compares with what the lock says
@@ -243,6 +245,16 @@ class Repository:
         with _busy():
             return bool(stage.changed()) or bool(stage.always_changed)
 
+    def _keep_again(self, stage: Any) -> bool:
+        """Put outputs that the cache has lost back into it, where all of them stand in the workspace as dvc.lock has them."""
+        if not all(out.hash_info and out.exists for out in stage.outs):
+            return False
+        forget_hashes(self._repo, stage.outs)
+        if not all(out.get_hash() == out.hash_info for out in stage.outs):
+            return False
+        self._put_into_cache(stage)
+        return True
+
     def _bring(self, outs: list[Any], tell: Tell) -> None:
         """See to it that what DVC is about to bring back is sound, and there; it looks at neither itself."""
         root = Path(self._repo.root_dir)
@@ -263,20 +275,22 @@ class Repository:
     def _keep(self, stage: Any, cached: bool) -> None:
         forget_hashes(self._repo, stage.outs)
         stage.save_outs()
-        for line in drop_corrupted(
-            stage.outs, Path(self._repo.root_dir)
-        ):  # it would stand in the way of the right bytes
-            logger.warning(line)
         stage.md5 = stage.compute_md5()
         uncached = any(not out.use_cache for out in stage.outs if not (out.is_metric or out.is_plot))
         if cached and not uncached:
             self._repo.stage_cache.save(stage)
+        self._put_into_cache(stage)
+        self._write_entry(stage)
+        stage.cmd_changed = False
+
+    def _put_into_cache(self, stage: Any) -> None:
+        # DVC leaves an object that is there already where it is, whatever its bytes.
+        for line in drop_corrupted(stage.outs, Path(self._repo.root_dir)):
+            logger.warning(line)
         # Without linking outputs anew: until dvc.lock says so, they are the one proof that the work is done.
         stage.commit(relink=False)
         if lacking := missing_objects(stage.outs):
             raise not_kept(lacking, self._repo.cache.local.path)
-        self._write_entry(stage)
-        stage.cmd_changed = False
 
     def _write_entry(self, stage: Any) -> None:
         from dvc.stage.serialize import to_lockfile

@@ -16,7 +16,7 @@ from flows.objects import ASIDE
 from flows.repository import Outcome, Repository
 from flows.running import StageError, bring_up_to_date
 from ledger.errors import DataError
-from tests.flows.small import copying, make, status
+from tests.flows.small import DVC, copying, make, status
 from tests.flows.test_faults import cached, corrupt, small_disk
 
 CLEAN = "Data and pipelines are up to date."
@@ -63,13 +63,32 @@ def test_a_corrupted_object_is_not_brought_back_but_made_anew(root, notes):
 
 
 def test_a_corrupted_object_is_fetched_where_a_remote_has_it(root, notes):
-    subprocess.run(["dvc", "remote", "add", "-q", "-d", "store", "../store"], check=True)
-    subprocess.run(["dvc", "push", "-q"], check=True)
+    subprocess.run([DVC, "remote", "add", "-q", "-d", "store", "../store"], check=True)
+    subprocess.run([DVC, "push", "-q"], check=True)
     corrupt(cached(root, DIGEST), b"y")
     (root / "a.txt").unlink()
     outcomes, _ = run()
     assert outcomes == [Outcome.RESTORED, Outcome.UNCHANGED] and notes.read_text() == ""
     assert (root / "a.txt").read_text() == "x" and status(root) == CLEAN
+
+
+def test_a_cache_that_was_lost_is_filled_from_the_workspace(root, notes):
+    shutil.rmtree(root / ".dvc/cache")
+    assert run()[0] == [Outcome.UNCHANGED] * 2 and notes.read_text() == ""
+    assert cached(root, DIGEST).read_text() == "x" and status(root) == CLEAN
+
+
+def test_a_cache_and_an_output_that_were_lost(root, notes):
+    shutil.rmtree(root / ".dvc/cache")
+    (root / "a.txt").unlink()
+    assert run()[0] == [Outcome.STARTED, Outcome.UNCHANGED] and notes.read_text().split() == ["a.txt"]
+    assert status(root) == CLEAN
+
+
+def test_an_output_that_was_edited_is_not_taken_for_the_stages(root, notes):
+    (root / "a.txt").write_text("mine")
+    shutil.rmtree(root / ".dvc/cache")
+    assert run()[0] == [Outcome.STARTED, Outcome.UNCHANGED] and (root / "a.txt").read_text() == "x"
 
 
 def test_a_corrupted_object_does_not_stand_in_the_way_of_a_result_with_the_same_bytes(root, notes):
