@@ -87,11 +87,16 @@ def test_keys_say_nothing_of_the_machine(app):
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     """A Prefect server of its own, for all tests of this module."""
-    from prefect.settings import PREFECT_HOME, temporary_settings
+    from prefect.settings import (
+        PREFECT_HOME,
+        PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL,
+        temporary_settings,
+    )
     from prefect.testing.utilities import prefect_test_harness
 
     home = tmp_path_factory.mktemp("prefect")
-    with temporary_settings({PREFECT_HOME: home}), prefect_test_harness(server_startup_timeout=180):
+    settings = {PREFECT_HOME: home, PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL: 0.2}
+    with temporary_settings(settings), prefect_test_harness(server_startup_timeout=180):
         yield
 
 
@@ -131,7 +136,7 @@ def asset_events(app: str, wanted: int, seconds: float = 20) -> list:
 
     end = time.monotonic() + seconds
     while len(found := asyncio.run(ask())) < wanted and time.monotonic() < end:
-        time.sleep(0.5)
+        time.sleep(0.1)
     return found
 
 

@@ -33,14 +33,22 @@ def notes(tmp_path, monkeypatch) -> Path:
     return path
 
 
-@pytest.fixture
-def root(tmp_path, notes, monkeypatch) -> Path:
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory) -> Path:
     """A project in which both stages have run."""
-    root = make(tmp_path / "project", STAGES, in__txt="x")
+    root = make(tmp_path_factory.mktemp("ran") / "project", STAGES, in__txt="x")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NOTES", str(root.parent / "notes.txt"))
+        patch.chdir(root)
+        assert run()[0] == [Outcome.STARTED] * 2
+    return root
+
+
+@pytest.fixture
+def root(ran, tmp_path, notes, monkeypatch) -> Path:
+    """A copy of it to change, and to stand in."""
+    root = Path(shutil.copytree(ran, tmp_path / "project", symlinks=True))
     monkeypatch.chdir(root)
-    run()
-    assert notes.read_text().split() == ["a.txt", "b.txt"]
-    notes.write_text("")
     return root
 
 
