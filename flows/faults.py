@@ -31,6 +31,9 @@ _DISKS = {
 }
 """What to say of an operating system's error, after the file's name."""
 
+SPARE = 1_000_000
+"""Bytes free below which a disk is taken for full."""
+
 _SAID_BY_STAGES = {
     errno.ENOSPC: re.compile(r"No space left on device|\[Errno 28\]|database or disk is full"),
     errno.EDQUOT: re.compile(r"Disk quota exceeded|\[Errno 122\]"),
@@ -105,6 +108,11 @@ def advice(lines: Iterable[str]) -> str | None:
     """Return what to do where a stage that failed has said that the disk is full or read-only; None where it has not."""
     text = "\n".join(lines)
     return next((_DISKS[number] for number, pattern in _SAID_BY_STAGES.items() if pattern.search(text)), None)
+
+
+def full_disk(folder: Path) -> str | None:
+    """Return what to do where a folder's disk has no room left, on which a stage cannot even say so; None where it has."""
+    return _DISKS[errno.ENOSPC] if shutil.disk_usage(folder).free < SPARE else None
 
 
 def not_kept(outputs: Iterable[str], cache: str) -> DataError:

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from flows import attempts
 from flows.attempts import Attempt, Tell
-from flows.faults import advice
+from flows.faults import advice, full_disk
 from flows.graph import Stage, label_of
 from flows.redaction import Redact, redact_file, redactor
 from flows.repository import Busy, Outcome, Repository, Work
@@ -218,6 +218,8 @@ def _failure(stage: Stage, code: int, said: Iterable[str]) -> StageError:
     if code == TIMED_OUT and stage.contract.timeout is not None:
         why = f"took longer than {stage.contract.timeout:g} s, its timeout in dvc.yaml, and was ended"
         return StageError(label, code, "\n".join([why, *lines]))
+    if hint := full_disk(Path.cwd()):
+        return StageError(label, 2, "\n".join([*lines[-3:], hint]))
     if code > PROCESS_KILLED:
         number = code - PROCESS_KILLED
         name = signal.Signals(number).name if number in set(signal.Signals) else str(number)

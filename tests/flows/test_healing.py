@@ -148,6 +148,19 @@ def test_a_stage_that_says_that_the_disk_is_full_is_for_a_person_to_mend(root, n
     assert failed.value.exit_code == 2
 
 
+def test_a_disk_so_full_that_nothing_can_be_said(tmp_path, notes, monkeypatch):
+    with small_disk(tmp_path / "disk", "3m"):
+        big = {"cmd": "head -c 9000000 /dev/zero > big.bin", "deps": ["a.txt"], "outs": ["big.bin"]}
+        root = make(tmp_path / "disk/project", {"a": copying("in.txt", "a.txt"), "big": big}, in__txt="x")
+        monkeypatch.chdir(root)
+        with pytest.raises(StageError, match="the disk is full; free some space") as failed:
+            run()
+        assert failed.value.exit_code == 2
+        subprocess.run(["mount", "-o", "remount,size=40m", tmp_path / "disk"], check=True)
+        assert run()[0] == [Outcome.UNCHANGED, Outcome.STARTED] and status(root) == CLEAN
+        monkeypatch.chdir(tmp_path)
+
+
 def test_a_lock_that_was_cut_off_is_mended_without_computing(root, notes):
     whole = (root / "dvc.lock").read_text()
     (root / "dvc.lock").write_text(whole[: whole.index("  b:") + 10])
