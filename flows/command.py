@@ -95,6 +95,9 @@ def run(
         ),
     ] = None,
     as_json: AsJson = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say of each stage why it would run, or why not. Runs and writes nothing.")
+    ] = False,
 ) -> None:
     """Bring apps up to date, from sources to report: a Prefect run over DVC's graph.
 
@@ -105,6 +108,11 @@ def run(
     from flows.nothing_new import names_of
 
     names = names_of(targets)
+    if explain:
+        from flows.commands.explain import show_reasons
+
+        show_reasons(names, as_json)
+        return
     apps = [name for name in names if name in registered_apps()]
     if not _found_nothing_new(names, targets):
         state = _run_flow(targets)
