@@ -3,8 +3,10 @@
 Nothing here may fail a run: whatever Prefect cannot take stands in the reports.
 """
 
+import contextlib
+import contextvars
 import os
-import time
+import threading
 from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -174,7 +176,6 @@ def progress(total: int, key: str = "pricecut-stages") -> Iterator[Callable[[str
         The artifact's.
     """
     ended: list[str] = []
-    told_at = time.monotonic()
     try:
         artifact: Any = create_progress_artifact(0.0, key=key, description=f"0 of {total} stages")
     except Exception as error:
@@ -183,22 +184,26 @@ def progress(total: int, key: str = "pricecut-stages") -> Iterator[Callable[[str
         return
 
     def tell() -> None:
-        nonlocal told_at
-        told_at = time.monotonic()
         said = f"{len(ended)} of {total} stages" + (f", last {ended[-1]}" if ended else "")
-        try:
+        with contextlib.suppress(Exception):  # the run goes on; the next update says it all
             update_progress_artifact(artifact, min(100.0, 100.0 * len(ended) / max(total, 1)), description=said)
-        except Exception:  # the run goes on; the next update says it all
-            return
 
-    def note(label: str) -> None:
-        ended.append(label)
-        if time.monotonic() - told_at >= TELL_EVERY:
-            tell()
+    def keep_telling() -> None:
+        told = 0
+        while not over.wait(TELL_EVERY):
+            if len(ended) > told:
+                told = len(ended)
+                tell()
 
+    # In a thread: where SQLite is busy Prefect's client waits for seconds, and no stage may wait for that.
+    over = threading.Event()
+    telling = threading.Thread(target=contextvars.copy_context().run, args=(keep_telling,), daemon=True)
+    telling.start()
     try:
-        yield note
+        yield ended.append
     finally:
+        over.set()
+        telling.join()
         tell()
 
 
