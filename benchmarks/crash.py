@@ -10,7 +10,8 @@ share, the first resumed run is killed as well.
 - ``corrupted``: runs after which dvc.lock does not parse, `dvc status` is not clean, an output is not what an undisturbed run gives, an
   object of the cache is not what its name says, half-written files lie about, or which never went through.
 - ``redone_finished_stages``: stages that had ended with 0 before a kill, and were started again with the same inputs. A stage's last
-  act is a line in a journal; one that was itself killed between that line and its exit has not finished: ``near_misses`` counts these.
+  act is a line in a journal; one whose process still stood in the process table then had not ended, or nobody can have seen that it had:
+  ``near_misses`` counts these.
 - ``redone_survivors``: stages that outlived a killed part of their run, ended with 0 after the kill, and were started again all the same.
 - ``hash_equal``: runs after which every output and dvc.lock, byte for byte, are what a serial `dvc repro` gives.
 
@@ -256,10 +257,10 @@ def _count_redone(found: Found, journal: Path, kills: list[Killed]) -> None:
             ended[key] = line
         elif key in ended:
             end = ended.pop(key)
-            if any(end["pid"] in killed.pids for killed in kills):
+            if any(end["at"] < killed.at and end["pid"] in killed.pids | killed.table for killed in kills):
                 found.near_misses += 1
                 continue
-            before = [k for k in kills if end["at"] < k.at < line["at"] and end["pid"] not in k.alive]
+            before = [k for k in kills if end["at"] < k.at < line["at"]]
             said = [f"{line['stage']}: {1000 * (k.at - end['at']):.0f} ms before {k.part}" for k in before or kills]
             (found.redone if before else found.survivors).append(said[0])
 

@@ -27,15 +27,15 @@ class Killed:
         ends it; ``machine``: every process of the run at once, and the server.
     pids : frozenset of int
         Those killed.
-    alive : frozenset of int
-        Those of the run that lived just before.
+    table : frozenset of int
+        Every process of the machine just then, those included that are about to end, or whose end nobody has taken note of.
     at : float
         When, in seconds since the epoch.
     """
 
     part: str
     pids: frozenset[int]
-    alive: frozenset[int]
+    table: frozenset[int]
     at: float
 
 
@@ -84,10 +84,10 @@ def kill_one(draw: random.Random, folder: Path, flow: int, server: int | None) -
     there = set(parts.values()) | {"group", "machine"}
     weights = {part: weight for part, weight in WEIGHTS.items() if part in there}
     part = draw.choices(list(weights), list(weights.values()))[0]
-    alive = frozenset(parts)
     at = time.time()
+    table = frozenset(psutil.pids())
     if part == "machine":
-        return Killed(part, frozenset(_kill_all(parts, folder, server)), alive, at)
+        return Killed(part, frozenset(_kill_all(parts, folder, server)), table, at)
     if part == "group":
         pids = [pid for pid in parts if _group(pid) == flow]
         with contextlib.suppress(ProcessLookupError):
@@ -95,7 +95,7 @@ def kill_one(draw: random.Random, folder: Path, flow: int, server: int | None) -
     else:
         pids = [draw.choice(sorted(pid for pid, each in parts.items() if each == part))]
         kill(pids)
-    return Killed(part, frozenset(pids), alive, at)
+    return Killed(part, frozenset(pids), table, at)
 
 
 def _kill_all(parts: Mapping[int, str], folder: Path, server: int | None) -> set[int]:

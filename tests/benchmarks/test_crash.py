@@ -19,6 +19,7 @@ def line(event, at, pid, stage="vote", inputs="a"):
         ([line("start", 20, 2, inputs="b")], {9}, ("redone", [])),
         ([line("start", 20, 2, stage="fuse")], {9}, ("redone", [])),
         ([line("start", 20, 2)], {1, 9}, ("near_misses", 1)),
+        ([line("start", 20, 2)], {1, 9}, ("redone", [])),
         ([line("start", 20, 2), line("end", 21, 2), line("start", 22, 3)], {9}, ("redone", ["vote", "vote"])),
     ],
 )
@@ -40,3 +41,13 @@ def test_a_stage_that_outlived_its_run_and_starts_again_is_found(tmp_path):
     found = Found("flow", None, False, 0.0)
     _count_redone(found, path, [Killed("flow", frozenset({9}), frozenset({1, 9}), 10.0)])
     assert (found.redone, len(found.survivors), found.near_misses) == ([], 1, 0)
+
+
+def test_a_stage_whose_end_nobody_can_have_seen_is_a_near_miss(tmp_path):
+    path = tmp_path / "journal"
+    path.write_text(
+        "".join(json.dumps(line(*each)) + "\n" for each in [("start", 1, 1), ("end", 9.999, 1), ("start", 12, 2)])
+    )
+    found = Found("machine", None, False, 0.0)
+    _count_redone(found, path, [Killed("machine", frozenset({9}), frozenset({1, 9}), 10.0)])
+    assert (found.redone, found.survivors, found.near_misses) == ([], [], 1)
