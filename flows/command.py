@@ -106,6 +106,7 @@ def run(
     enter_root()
     from flows.apps import registered_apps
     from flows.nothing_new import names_of
+    from flows.orphans import end_orphans
 
     names = names_of(targets)
     if explain:
@@ -113,6 +114,7 @@ def run(
 
         show_reasons(names, as_json)
         return
+    end_orphans()
     apps = [name for name in names if name in registered_apps()]
     if not _found_nothing_new(names, targets):
         state = _run_flow(targets)
@@ -156,12 +158,11 @@ def _found_nothing_new(names: list[str], targets: list[str] | None) -> bool:
 
 def _run_flow(targets: list[str] | None) -> Any:
     """Run the flow; a signal that asks this process to end ends the stages that it started too."""
-    from flows.orphans import end_orphans, own_what_starts
+    from flows.orphans import own_what_starts, server_kept
 
     if "PREFECT_API_URL" not in os.environ:
         tell("starting Prefect (a first start on a machine takes up to a minute)")
     own_what_starts()
-    end_orphans()
     from flows.pipeline import run_pipeline
 
     def interrupt(*_: object) -> None:
@@ -169,7 +170,8 @@ def _run_flow(targets: list[str] | None) -> Any:
 
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, interrupt)
-    return run_pipeline(targets=targets, return_state=True)
+    with server_kept():
+        return run_pipeline(targets=targets, return_state=True)
 
 
 for command in (functions, why, review, agree, predict):
