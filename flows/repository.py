@@ -19,7 +19,7 @@ from typing import Any
 
 from flows.faults import is_sound_state, mend_locks, not_kept, remove_damaged_state, translate
 from flows.lockfile import join, split, write_whole
-from flows.objects import drop_corrupted, fetch_missing, forget_hashes, missing_objects
+from flows.objects import copying_errors, drop_corrupted, fetch_missing, forget_hashes, missing_objects
 from flows.reading import earlier_outputs, state_folder
 from ledger.errors import ConfigurationError, DataError
 
@@ -288,9 +288,10 @@ class Repository:
         for line in drop_corrupted(stage.outs, Path(self._repo.root_dir)):
             logger.warning(line)
         # Without linking outputs anew: until dvc.lock says so, they are the one proof that the work is done.
-        stage.commit(relink=False)
+        with copying_errors() as errors:
+            stage.commit(relink=False)
         if lacking := missing_objects(stage.outs):
-            raise not_kept(lacking, self._repo.cache.local.path)
+            raise not_kept(lacking, self._repo.cache.local.path, errors)
 
     def _write_entry(self, stage: Any) -> None:
         from dvc.stage.serialize import to_lockfile

@@ -17,6 +17,7 @@ from flows.faults import advice, is_sound_state, not_kept, remove_damaged_state,
 from flows.objects import (
     ASIDE,
     clear_halves,
+    copying_errors,
     drop_corrupted,
     fetch_missing,
     forget_hashes,
@@ -176,7 +177,7 @@ def test_nothing_corrupted_is_pushed_where_the_workspace_cannot_help(repo, root)
     assert (root / "out/first.txt").read_text() == "mine\n"
 
 
-def test_a_full_disk_under_the_cache_is_noticed(root):
+def test_a_full_disk_under_the_cache_is_noticed(root, capfd):
     from dvc.repo import Repo
 
     (root / "dvc.yaml").write_text(
@@ -186,10 +187,12 @@ def test_a_full_disk_under_the_cache_is_noticed(root):
     with small_disk(root / ".dvc/cache/files/md5"), Repo() as repo:
         (out,) = outs(repo, "big.bin")
         out.save()
-        out.commit(relink=False)  # DVC says nothing
-        assert missing_objects([out]) == ["out/big.bin"]
-        said = str(not_kept(missing_objects([out]), repo.cache.local.path))
-        assert said.startswith("out/big.bin: could not be copied to DVC's cache") and "MB are free" in said
+        with copying_errors() as errors:
+            out.commit(relink=False)  # DVC says nothing
+        assert missing_objects([out]) == ["out/big.bin"] and "failed to transfer" not in capfd.readouterr().err
+        said = str(not_kept(missing_objects([out]), repo.cache.local.path, errors))
+        assert said.startswith("out/big.bin: could not be copied to DVC's cache")
+        assert "(No space left on device), where 0 MB are free" in said
         (half,) = (root / ".dvc/cache/files/md5").rglob(".*.tmp")
         assert clear_halves(repo) == 0, "it may still be written to"
         os.utime(half, (0, 0))
