@@ -156,8 +156,12 @@ def _found_nothing_new(names: list[str], targets: list[str] | None) -> bool:
 
 def _run_flow(targets: list[str] | None) -> Any:
     """Run the flow; a signal that asks this process to end ends the stages that it started too."""
+    from flows.orphans import end_orphans, own_what_starts
+
     if "PREFECT_API_URL" not in os.environ:
         tell("starting Prefect (a first start on a machine takes up to a minute)")
+    own_what_starts()
+    end_orphans()
     from flows.pipeline import run_pipeline
 
     def interrupt(*_: object) -> None:
