@@ -177,6 +177,29 @@ def test_nothing_corrupted_is_pushed_where_the_workspace_cannot_help(repo, root)
     assert (root / "out/first.txt").read_text() == "mine\n"
 
 
+def test_the_command_pushes_sound_objects_only(root):
+    store = root.parent / "store"
+    shutil.rmtree(store)
+    text = (root / "params.yaml").read_text()
+    (root / "params.yaml").write_text(text.replace("scale: 2", "scale: 9"))
+    shell(root, "dvc repro -q first")
+    (root / "params.yaml").write_text(text)
+    shell(root, "dvc repro -q first")
+    other = hashlib.md5(b"18\n").hexdigest()
+    corrupt(cached(root, other))
+    corrupt(cached(root, FIRST))
+    done = shell(root, "python -m flows.command push 2>&1")
+    assert FIRST in done.stdout and other in done.stdout and done.stdout.count("was corrupted") == 2
+    assert not (store / "files/md5" / other[:2] / other[2:]).exists()
+    assert (store / "files/md5" / FIRST[:2] / FIRST[2:]).read_bytes() == b"4\n" and (store / "runs").is_dir()
+    shutil.rmtree(store)
+    corrupt(cached(root, FIRST))
+    (root / "out/first.txt").unlink()
+    refused = shell(root, "python -m flows.command push", check=False)
+    assert refused.returncode == 2 and "out/first.txt" in refused.stderr and "nothing is pushed" in refused.stderr
+    assert not store.exists()
+
+
 def test_a_full_disk_under_the_cache_is_noticed(root, capfd):
     from dvc.repo import Repo
 
