@@ -22,7 +22,7 @@ from prefect.assets import Asset, AssetProperties, add_asset_metadata, materiali
 from prefect.cache_policies import NO_CACHE
 
 from flows.apps import registered_app
-from flows.redaction import Redact, redactor
+from flows.redaction import hide
 from flows.results import Results, as_markdown, read_results
 from ledger.account import read
 from ledger.parameters import read_yaml
@@ -50,17 +50,17 @@ def publish_results(app: str, moved: Container[str] | None = None) -> None:
     DataError
         If a report of the app is missing.
     """
-    results, redact = read_results(app), redactor(os.environ)
+    results = read_results(app)
     candidates: Any = read(Places(app).candidates_report).content
     assets = _assets(app, results)
     key, log = artifact_key(app), get_run_logger()
     try:
-        create_markdown_artifact(redact(as_markdown(results)), key=key, description=f"pricecut {app}")
+        create_markdown_artifact(hide(as_markdown(results)), key=key, description=f"pricecut {app}")
         create_table_artifact(
-            _clean(candidate_rows(candidates), redact), key=f"{key}-candidates", description=f"{app}: every candidate"
+            _clean(candidate_rows(candidates)), key=f"{key}-candidates", description=f"{app}: every candidate"
         )
         create_table_artifact(
-            _clean(cost_rows(results), redact), key=f"{key}-costs", description=f"{app}: the statement of costs"
+            _clean(cost_rows(results)), key=f"{key}-costs", description=f"{app}: the statement of costs"
         )
         create_link_artifact(
             results.report,
@@ -70,7 +70,7 @@ def publish_results(app: str, moved: Container[str] | None = None) -> None:
         )
         for stage, asset, needs, metadata in assets:
             if moved is None or f"{stage}@{app}" in moved:
-                _materialize(asset, needs, _clean(metadata, redact))
+                _materialize(asset, needs, _clean(metadata))
     except Exception as error:  # a server that has gone, or takes no more, is no reason to fail what has run through
         log.warning("%s: Prefect did not take all of the results (%s); they stand in %s", app, error, results.report)
 
@@ -202,10 +202,10 @@ def progress(total: int, key: str = "pricecut-stages") -> Iterator[Callable[[str
         tell()
 
 
-def _clean(value: Any, redact: Redact) -> Any:
+def _clean(value: Any) -> Any:
     """Return plain data with the secrets in its texts hidden."""
     if isinstance(value, str):
-        return redact(value)
+        return hide(value)
     if isinstance(value, dict):
-        return {key: _clean(inner, redact) for key, inner in value.items()}
-    return [_clean(inner, redact) for inner in value] if isinstance(value, list) else value
+        return {key: _clean(inner) for key, inner in value.items()}
+    return [_clean(inner) for inner in value] if isinstance(value, list) else value

@@ -195,7 +195,9 @@ def main() -> None:
     try:
         cli(standalone_mode=True)
     except PricecutError as error:
-        tell(str(error))
+        from flows.redaction import hide
+
+        tell(hide(str(error)))
         sys.exit(error.exit_code)
 
 

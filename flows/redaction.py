@@ -2,11 +2,16 @@
 
 import ast
 import configparser
+import functools
 import json
+import logging
 import os
 import re
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, unquote
 
 from flows.apps import PIPELINES
@@ -118,6 +123,43 @@ def _blot(text: str, spans: Iterable[tuple[int, int]]) -> str:
             parts += [text[end:start], HIDDEN]
         end = max(end, stop)
     return "".join((*parts, text[end:]))
+
+
+def hide(text: str) -> str:
+    """Replace the secrets of this process' environment, and of the project that it stands in, in a text."""
+    return _redactor_of(Path.cwd())(text)
+
+
+@functools.cache
+def _redactor_of(root: Path) -> Redact:
+    return redactor(os.environ, root)
+
+
+def hide_in_logs(redact: Redact = hide) -> None:
+    """Hide secrets in every record that this process logs from now on, whoever logs it, tracebacks too.
+
+    Parameters
+    ----------
+    redact : callable
+        Takes the place of one that was given before.
+    """
+    made = logging.getLogRecordFactory()
+    make: Callable[..., logging.LogRecord] = getattr(made, "without_hiding", made)
+
+    def hidden(*arguments: Any, **named: Any) -> logging.LogRecord:
+        record = make(*arguments, **named)
+        with suppress(Exception):  # a record whose arguments do not fit its message says so itself
+            said = record.getMessage()
+            if (shown := redact(said)) != said:
+                record.msg, record.args = shown, None
+        if record.exc_info and record.exc_info[0] is not None:
+            trace = "".join(traceback.format_exception(*record.exc_info)).rstrip()
+            if (shown := redact(trace)) != trace:
+                record.exc_text = shown  # which formatters take where it is there
+        return record
+
+    hidden.without_hiding = make  # type: ignore[attr-defined]
+    logging.setLogRecordFactory(hidden)
 
 
 def redact_file(path: Path, redact: Redact) -> None:

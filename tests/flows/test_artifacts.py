@@ -7,8 +7,10 @@ from uuid import UUID
 
 import pytest
 
+from flows import redaction
 from flows.artifacts import artifact_key, asset_key, candidate_rows, recorded_hash
 from ledger.places import Places
+from tests.flows.small import make
 
 APP = "two_words"
 SECRET = "sk-of-nobody-123"
@@ -144,6 +146,7 @@ def test_an_apps_results_on_the_page_of_its_run(app, server, monkeypatch, tmp_pa
     from flows.artifacts import publish_results
 
     monkeypatch.setenv("SOME_API_KEY", SECRET)
+    redaction._redactor_of.cache_clear()
     found = artifacts(run_flow(lambda: publish_results(APP)))
     assert set(found) == {"two-words", "two-words-candidates", "two-words-costs", "two-words-report"}
     assert found["two-words"].type == "markdown" and "| student student-*** | 0.9 |" in found["two-words"].data
@@ -235,3 +238,35 @@ def test_a_server_that_takes_nothing_fails_no_run(app, server, monkeypatch):
         done.append(True)
 
     assert artifacts(run_flow(work)) == {} and done == [True]
+
+
+def test_secrets_are_nowhere_on_the_page_of_a_run(server, tmp_path, monkeypatch):
+    from prefect.client.orchestration import get_client
+
+    from flows.pipeline import run_pipeline
+
+    root = make(
+        tmp_path / "project",
+        {"a": {"cmd": "echo I hold $SOME_API_KEY", "deps": ["in.txt"], "outs": ["a.txt"]}},
+        in__txt="x",
+    )
+    monkeypatch.chdir(root)
+    monkeypatch.setenv("SOME_API_KEY", SECRET)
+    redaction._redactor_of.cache_clear()
+    state = run_pipeline(return_state=True)
+    assert state.is_failed() and "a.txt" in state.message  # it wrote nothing
+    run = state.state_details.flow_run_id
+
+    with get_client(sync_client=True) as client:
+        end = time.monotonic() + 20
+        while not any("I hold" in log.message for log in client.read_logs()) and time.monotonic() < end:
+            time.sleep(0.2)
+        logs = client.read_logs()
+        everything = [log.message for log in logs] + [
+            str(artifacts(run)),
+            state.message,
+            str(client.read_flow_run(run)),
+        ]
+    assert "I hold ***" in everything and not any(SECRET in said for said in everything)
+    assert artifacts(run)["pricecut-stages"].data == 100.0
+    assert not any(SECRET.encode() in path.read_bytes() for path in root.rglob("*") if path.is_file())
