@@ -15,11 +15,12 @@ from prefect.states import Completed, Failed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from flows.apps import registered_app, registered_apps
-from flows.artifacts import progress, publish_results
+from flows.artifacts import publish_results
 from flows.graph import Stage
 from flows.heal import heal
 from flows.nothing_new import FLOW, message_of, names_of, read_plan
 from flows.pools import ALONE, check_pool, has_place, read_pools, slots_of
+from flows.progress import progress
 from flows.redaction import hide, hide_in_logs, refuse_leaks, refuse_secrets
 from flows.repository import Outcome, Repository
 from flows.running import bring_up_to_date, end_running

@@ -186,9 +186,9 @@ def test_only_what_was_written_is_materialized(app, server, monkeypatch):
 
 
 def test_progress_is_one_artifact_a_run(server, monkeypatch):
-    from flows import artifacts as module
+    from flows import progress as module
 
-    monkeypatch.setattr(module, "TELL_EVERY", 0.0)
+    monkeypatch.setattr(module, "TELL_EVERY", 0.01)
     seen = []
 
     def work():
@@ -204,7 +204,7 @@ def test_progress_is_one_artifact_a_run(server, monkeypatch):
 
 
 def test_progress_is_told_at_the_end_of_a_run_that_fails(server):
-    from flows.artifacts import progress
+    from flows.progress import progress
 
     runs = []
 
@@ -222,13 +222,14 @@ def test_progress_is_told_at_the_end_of_a_run_that_fails(server):
 
 
 def test_a_server_that_takes_nothing_fails_no_run(app, server, monkeypatch):
-    from flows.artifacts import progress, publish_results
+    from flows.artifacts import publish_results
+    from flows.progress import progress
 
     def refuse(*_, **__):
         raise ConnectionError("gone")
 
-    for name in ("create_markdown_artifact", "create_progress_artifact", "update_progress_artifact"):
-        monkeypatch.setattr(f"flows.artifacts.{name}", refuse)
+    monkeypatch.setattr("flows.artifacts.create_markdown_artifact", refuse)
+    monkeypatch.setattr("flows.progress.create_progress_artifact", refuse)
     done = []
 
     def work():
@@ -238,6 +239,36 @@ def test_a_server_that_takes_nothing_fails_no_run(app, server, monkeypatch):
         done.append(True)
 
     assert artifacts(run_flow(work)) == {} and done == [True]
+
+
+def test_a_server_that_dies_keeps_no_run_waiting(server, monkeypatch):
+    from prefect.client.orchestration import get_client
+
+    from flows import progress as module
+
+    took = []
+
+    def hang(*_, **__):
+        time.sleep(60)
+
+    monkeypatch.setattr(module, "TELL_EVERY", 0.01)
+    monkeypatch.setattr(module, "LAST_WORD", 0.1)
+    monkeypatch.setattr(module, "update_progress_artifact", hang)
+
+    def work():
+        start = time.monotonic()
+        with module.progress(3) as ended:
+            for label in "abc":
+                ended(label)
+                time.sleep(0.05)
+        took.append(time.monotonic() - start)
+
+    run = run_flow(work)
+    assert took[0] < 5 and artifacts(run)["pricecut-stages"].data == 0.0
+    with get_client(sync_client=True) as client, module.few_retries():
+        from prefect.settings import PREFECT_CLIENT_MAX_RETRIES
+
+        assert PREFECT_CLIENT_MAX_RETRIES.value() == 1 and client.api_healthcheck() is None
 
 
 def test_secrets_are_nowhere_on_the_page_of_a_run(server, tmp_path, monkeypatch):
