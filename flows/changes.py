@@ -89,7 +89,8 @@ class _Seen:
     root: Path
     writers: dict[str, str] = field(default_factory=dict)
     """The stage that writes a path."""
-    verdicts: dict[str, Verdict] = field(default_factory=dict)
+    settled: set[str] = field(default_factory=set)
+    """Stages whose outputs are in the workspace as a run would leave them."""
     restored: dict[str, Any] = field(default_factory=dict)
     """Outputs, as DVC's, of stages whose results would be brought back: what those stages' paths will hold."""
     locks: dict[Path, dict[str, Any]] = field(default_factory=dict)
@@ -99,8 +100,21 @@ class _Seen:
         return os.path.relpath(item.fs_path, self.root)
 
     def writer(self, path: str) -> str | None:
-        """Return the stage that writes a path, or the folder that it stands in."""
-        return next((self.writers[p] for p in (path, *map(str, Path(path).parents)) if p in self.writers), None)
+        """Return the stage that writes a path, a folder above it, or what stands in it; one that is not settled, if there is one."""
+        inside = f"{path}{os.sep}"
+        writers = [self.writers[p] for p in (path, *map(str, Path(path).parents)) if p in self.writers]
+        writers += [stage for out, stage in self.writers.items() if out.startswith(inside)]
+        return min(writers, key=lambda stage: stage in self.settled, default=None)
+
+    def coming(self, path: str) -> tuple[Any, Any] | None:
+        """Return what DVC's cache would bring back for a path, as DVC's meta and hash; None where that is not known."""
+        if path in self.restored:
+            return self.restored[path].meta, self.restored[path].hash_info
+        for folder in map(str, Path(path).parents):
+            if folder in self.restored and (tree := self.restored[folder].get_obj()) is not None:
+                key = Path(path).relative_to(folder).parts
+                return next(((meta, info) for name, meta, info in tree if name == key), None)
+        return None
 
 
 def explain(targets: Iterable[str]) -> list[Reason]:
@@ -127,8 +141,7 @@ def explain(targets: Iterable[str]) -> list[Reason]:
         stages = {stage.addressing: stage for stage in repo.index.stages}
         reasons = []
         for address in plan:
-            reasons.append(reason := _judge(stages[address], seen))
-            seen.verdicts[address] = reason.verdict
+            reasons.append(_judge(stages[address], seen))
             seen.writers |= {out.fs_path: address for out in stages[address].outs}
         return _with_commits(reasons, seen.root)
 
@@ -136,6 +149,7 @@ def explain(targets: Iterable[str]) -> list[Reason]:
 def _judge(stage: Any, seen: _Seen) -> Reason:
     """Judge one stage, those before it having been judged."""
     if stage.frozen:
+        seen.settled.add(stage.addressing)
         return Reason(stage.addressing, Verdict.KEEP, (Cause("frozen", "", "frozen in dvc.yaml: never run"),))
     lock = _lock_entry(stage, seen)
     causes, open_questions = [], []
@@ -153,13 +167,13 @@ def _judge(stage: Any, seen: _Seen) -> Reason:
             continue
         path, before = seen.name(dep), dep.hash_info.value
         writer = seen.writer(dep.fs_path)
-        if writer is not None and seen.verdicts[writer] is not Verdict.KEEP:
-            coming = seen.restored.get(dep.fs_path)
+        if writer is not None and writer not in seen.settled:
+            coming = seen.coming(dep.fs_path)
             if coming is None:
                 known = False
                 open_questions.append(Cause("upstream", writer, f"if {path} of {writer} comes out different", before))
                 continue
-            dep.meta, dep.hash_info = coming.meta, coming.hash_info
+            dep.meta, dep.hash_info = coming
         elif not dep.exists:
             known = False
             said = f"{path} is missing" + ("" if writer else ": it would fail; bring the file there")
@@ -173,14 +187,20 @@ def _judge(stage: Any, seen: _Seen) -> Reason:
     as_recorded = lock is not None and not causes
     if lock is not None:
         causes += [cause for out in stage.outs if (cause := _output_cause(out, seen)) is not None]
-    if not causes:
-        verdict = Verdict.DEPENDS if open_questions else Verdict.KEEP
-        return Reason(stage.addressing, verdict, tuple(open_questions))
-    earlier = earlier_outputs(stage, as_recorded) if known else None
-    in_workspace = {cause.kind for cause in causes} == {LOST}  # from where it is put back
-    restored = earlier if earlier and (in_workspace or all(is_whole(out) for out in earlier)) else None
-    seen.restored |= {out.fs_path: out for out in restored or ()}
-    return Reason(stage.addressing, Verdict.RESTORE if restored else Verdict.RUN, tuple(causes + open_questions))
+    earlier = earlier_outputs(stage, as_recorded) if known and causes else None
+    in_workspace = as_recorded and all(cause.kind == LOST for cause in causes)  # from where it is put back
+    if open_questions and as_recorded:
+        verdict = Verdict.DEPENDS
+    elif not causes:
+        verdict = Verdict.KEEP
+    elif earlier and (in_workspace or all(is_whole(out) for out in earlier)):
+        verdict = Verdict.RESTORE
+        seen.restored |= {out.fs_path: out for out in earlier}
+    else:
+        verdict = Verdict.RUN
+    if in_workspace and not open_questions:
+        seen.settled.add(stage.addressing)
+    return Reason(stage.addressing, verdict, tuple(causes + open_questions))
 
 
 def _changed_file(path: str, writer: str | None, before: str | None, after: str) -> Cause:

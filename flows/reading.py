@@ -74,20 +74,29 @@ def earlier_outputs(stage: Any, as_recorded: bool) -> list[Any] | None:
     as_recorded : bool
         Whether command, dependencies and parameters are as dvc.lock has them: then its outputs are the ones.
     """
-    from dvc.stage.cache import _can_hash, _get_cache_hash
+    from dvc.stage.cache import _get_cache_hash
     from dvc.stage.serialize import to_single_stage_lockfile
 
     if as_recorded and all(out.hash_info for out in stage.outs):
         return list(stage.outs)
-    if any(out.use_cache is False and not (out.is_metric or out.is_plot) for out in stage.outs):
-        return None  # DVC keeps no runs of such a stage
     with suppress(Exception):  # an entry that cannot be read brings nothing back, whatever is wrong with it
-        if _can_hash(stage):
+        if _has_runs(stage):
             key = _get_cache_hash(to_single_stage_lockfile(stage), key=True)
             entries = Path(stage.repo.stage_cache._get_cache_dir(key)).glob("*")
             newest = max(entries, key=lambda entry: entry.stat().st_mtime, default=None)
             return None if newest is None else _outputs(stage.repo, newest, stage.wdir)
     return None
+
+
+def _has_runs(stage: Any) -> bool:
+    """Whether DVC remembers runs of a stage (dvc/stage/cache.py, `_can_hash`), from what is known, without looking at its files."""
+    return (
+        all((stage.cmd, stage.deps, stage.outs))
+        and not stage.always_changed
+        and all(dep.protocol == "local" and dep.def_path and dep.hash_info for dep in stage.deps)
+        and all(out.protocol == "local" and out.is_in_repo and not out.persist for out in stage.outs)
+        and all(out.use_cache or out.is_metric or out.is_plot for out in stage.outs)
+    )
 
 
 def remembered_outputs(repo: Any) -> Iterator[Any]:
