@@ -258,10 +258,10 @@ def _count_redone(found: Found, journal: Path, kills: list[Killed]) -> None:
             end = ended.pop(key)
             if any(end["pid"] in killed.pids for killed in kills):
                 found.near_misses += 1
-            elif any(end["at"] < killed.at < line["at"] and end["pid"] not in killed.alive for killed in kills):
-                found.redone.append(line["stage"])
-            else:
-                found.survivors.append(line["stage"])
+                continue
+            before = [k for k in kills if end["at"] < k.at < line["at"] and end["pid"] not in k.alive]
+            said = [f"{line['stage']}: {1000 * (k.at - end['at']):.0f} ms before {k.part}" for k in before or kills]
+            (found.redone if before else found.survivors).append(said[0])
 
 
 def _ignored(project: Path) -> set[str]:

@@ -8,9 +8,10 @@ stands already (``PREFECT_API_URL``); dask4dvc has a Dask cluster that stands al
 - ``ratio_parallel.idle_per_slot``: stages that sleep; seconds of `dvc repro` over seconds of the flow, divided by 4. 1 is ideal.
 - ``ratio_parallel.busy``: stages that compute; the same, not divided. The number of cores is the most it can be.
 - ``noop_overhead_s``: everything up to date; the median over the repeats of the flow's seconds, less that of bare `dvc repro`; in turn.
-- ``stage_overhead_s``: of the stages that sleep: what the flow took beyond a no-op run and beyond the ideal, divided by the stages of the
-  critical path (10). The ideal is what a branch's stages sleep, so that starting their Python counts against us.
-  ``stage_overhead_with_start_s`` leaves the no-op run in: all that the flow took beyond the ideal.
+- ``stage_overhead_s``: of the stages that sleep: the seconds from a stage's last act to the first act of the next one of its branch, the mean
+  of all 36 such gaps, by the journal that stages write: keeping outputs, Prefect's states, the next stage's start, that of its Python.
+  ``stage_overhead_with_start_s`` has everything: what the flow took beyond what a branch sleeps, divided by the branch's 10 stages;
+  ``dvc_repro_stage_overhead_s`` is what `dvc repro` took beyond what all stages sleep, divided by these 40.
 - ``cold``: a no-op run without ``PREFECT_API_URL``, which starts a server of its own and ends it: ``server_of_its_own_s`` with a database
   that stands, ``first_start_s`` with none.
 - ``equal``: the flow left the dvc.lock, byte for byte, and the outputs that `dvc repro` left; ``dask4dvc.equal``: the same outputs.
@@ -32,8 +33,20 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.dask4dvc_peer import CACHE, cluster, make_environment
-from benchmarks.projects import DVC, FLOW, Node, branches, copy_project, environment, outputs, run, write_project
+from benchmarks.projects import (
+    DVC,
+    FLOW,
+    Node,
+    branches,
+    copy_project,
+    environment,
+    outputs,
+    read_journal,
+    run,
+    write_project,
+)
 from benchmarks.servers import prefect_server
+from benchmarks.work import JOURNAL
 
 STAGES, BRANCHES, SLOTS = 40, 4, 4
 
@@ -91,18 +104,26 @@ def side_by_side(folder: Path, name: str, nodes: Sequence[Node], serial: Side, f
     copies = {side: copy_project(template, folder / f"{name}-{side}") for side in ("dvc", "flow")}
     serial_s = serial.seconds(copies["dvc"])
     tell(f"{name}: dvc repro {serial_s:.1f} s")
-    flow_s = flow.seconds(copies["flow"])
+    journal = folder / f"{name}-journal"
+    flow_s = Side(flow.command, {**flow.env, JOURNAL: str(journal)}).seconds(copies["flow"])
     tell(f"{name}: pricecut run {flow_s:.1f} s")
     expected = left(copies["dvc"], nodes)
     status = run((*DVC, "status"), copies["flow"], serial.env).stdout
     return {
         "dvc_repro_s": serial_s,
         "flow_s": flow_s,
+        "gaps": gaps(journal, nodes),
         "equal": left(copies["flow"], nodes) == expected and "up to date" in status,
         "expected": expected,
         "template": template,
         "project": copies["flow"],
     }
+
+
+def gaps(journal: Path, nodes: Sequence[Node]) -> list[float]:
+    """Return the seconds between the last act of a stage and the first of the next one of its branch."""
+    at = {(line["stage"], line["event"]): line["at"] for line in read_journal(journal)}
+    return [at[node.name, "start"] - at[need, "end"] for node in nodes for need in node.needs]
 
 
 def peer(folder: Path, name: str, nodes: Sequence[Node], measured: Mapping[str, Any], programs: Path) -> dict[str, Any]:
@@ -158,8 +179,10 @@ def measure(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
             "busy": round(busy["dvc_repro_s"] / busy["flow_s"], 3),
         },
         "noop_overhead_s": round(noop - bare, 2),
-        "stage_overhead_s": round((beyond - noop) / steps, 3),
+        "stage_overhead_s": round(statistics.mean(idle["gaps"]), 3),
+        "stage_overhead_median_s": round(statistics.median(idle["gaps"]), 3),
         "stage_overhead_with_start_s": round(beyond / steps, 3),
+        "dvc_repro_stage_overhead_s": round(idle["dvc_repro_s"] / STAGES - arguments.seconds, 3),
         "equal": idle["equal"] and busy["equal"],
         "cold": cold,
         "seconds": {

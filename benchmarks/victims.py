@@ -5,7 +5,7 @@ import os
 import random
 import signal
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import psutil
 
 WEIGHTS = {"flow": 22, "supervisor": 18, "stage": 16, "child": 10, "server": 10, "group": 6, "machine": 18}
 """How often each is to be killed; where there is none at that moment, another one is."""
+ORDER = ("stage", "child", "supervisor", "flow", "server")
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def kill_one(draw: random.Random, folder: Path, flow: int, server: int | None) -
     alive = frozenset(parts)
     at = time.time()
     if part == "machine":
-        return Killed(part, frozenset(_kill_all(folder, server)), alive, at)
+        return Killed(part, frozenset(_kill_all(parts, folder, server)), alive, at)
     if part == "group":
         pids = [pid for pid in parts if _group(pid) == flow]
         with contextlib.suppress(ProcessLookupError):
@@ -97,17 +98,16 @@ def kill_one(draw: random.Random, folder: Path, flow: int, server: int | None) -
     return Killed(part, frozenset(pids), alive, at)
 
 
-def _kill_all(folder: Path, server: int | None) -> set[int]:
-    """Kill a whole run as when the machine goes down: all are stopped first, so that none sees another die."""
+def _kill_all(parts: Mapping[int, str], folder: Path, server: int | None) -> set[int]:
+    """Kill a whole run as when the machine goes down: all are stopped first, stages foremost, so that none sees another die."""
     killed: set[int] = set()
-    while True:
-        found = set(living(folder)) | ({server} if server is not None else set())
-        if found <= killed:
-            break
-        for pid in found - killed:
+    found = sorted(parts, key=lambda pid: ORDER.index(parts[pid]) if parts[pid] in ORDER else -1)
+    while found:
+        for pid in found:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGSTOP)
-        killed |= found
+        killed |= set(found)
+        found = [pid for pid in {*living(folder), *([] if server is None else [server])} if pid not in killed]
     kill(killed)
     return killed
 

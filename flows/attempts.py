@@ -235,13 +235,32 @@ def _has_gone(pid: int, seconds: float) -> bool:
 def exit_code(attempt: Attempt) -> int | None:
     """Return what an attempt ended with, or None where nobody saw its end."""
     ended = _ended(attempt)
-    return None if ended is None else int(ended["code"])
+    if ended is None:
+        return 0 if _exited_untouched(attempt) else None
+    return int(ended["code"])
 
 
 def is_finished(attempt: Attempt) -> bool:
     """Whether an attempt ended well, and its outputs are as it left them."""
     ended = _ended(attempt)
-    return ended is not None and ended["code"] == 0 and ended["outputs"] == supervise.signatures(attempt.outputs)
+    if ended is None:
+        return _exited_untouched(attempt)
+    return ended["code"] == 0 and ended["outputs"] == supervise.signatures(attempt.outputs)
+
+
+def _exited_untouched(attempt: Attempt) -> bool:
+    """Whether the commands ended with 0, the supervisor was killed before it could say more, and nobody has touched the outputs since."""
+    try:
+        start, at = (attempt.folder / "exited").read_text(encoding="ascii").split()
+    except (OSError, ValueError):
+        return False
+    if start != supervise.machine_start():
+        return False  # the machine went down: what was not on the disk yet is gone
+    try:
+        stats = [Path(str(entry[0])).stat() for entry in supervise.signatures(attempt.outputs)]
+    except FileNotFoundError:
+        return False
+    return all(max(stat.st_mtime_ns, stat.st_ctime_ns) <= int(at) for stat in stats)
 
 
 def _ended(attempt: Attempt) -> dict[str, Any] | None:
@@ -269,7 +288,7 @@ def stop(attempt: Attempt, seconds: float = 10.0) -> None:
 
 def forget(folder: Path) -> None:
     """Clear away what an attempt left, but the lock."""
-    for name in ("attempt.json", "attempt.json.tmp", "ended.json", "ended.json.tmp", "log.txt"):
+    for name in ("attempt.json", "attempt.json.tmp", "ended.json", "ended.json.tmp", "exited", "log.txt"):
         (folder / name).unlink(missing_ok=True)
 
 

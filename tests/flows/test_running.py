@@ -116,6 +116,37 @@ def test_what_had_finished_when_the_run_was_killed_is_kept(tmp_path, notes, monk
     assert status(root) == CLEAN and notes.read_text().split() == ["a.txt"]
 
 
+def left_before_the_mark(root):
+    """A run and, once the command had ended, its supervisor too were killed, before it had left its mark."""
+    start_in_another_process(root, "a.txt").kill()
+    time.sleep(1.5)
+    (folder,) = attempts.all_folders(root)
+    (folder / "ended.json").unlink()
+    return folder
+
+
+def test_what_had_ended_when_the_supervisor_was_killed_is_kept(tmp_path, notes, monkeypatch):
+    root = make(tmp_path / "p", {"a": copying("in.txt", "a.txt", "sleep 0.5")}, in__txt="x")
+    left_before_the_mark(root)
+    outcomes, said = run_all(root, monkeypatch)
+    assert outcomes == [Outcome.JOINED] and "a run that was ended had finished it" in said
+    assert status(root) == CLEAN and notes.read_text().split() == ["a.txt"]
+
+
+@pytest.mark.parametrize("what", ["touched", "gone", "machine down", "not ended"])
+def test_what_the_supervisor_had_not_kept_is_done_again_where_it_may_have_changed(tmp_path, notes, monkeypatch, what):
+    root = make(tmp_path / "p", {"a": copying("in.txt", "a.txt", "sleep 0.5")}, in__txt="x")
+    exited = left_before_the_mark(root) / "exited"
+    if what == "touched":
+        (root / "a.txt").write_text("by hand")
+    elif what == "gone":
+        (root / "a.txt").unlink()
+    else:
+        exited.write_text("another-start " + exited.read_text().split()[1] if what == "machine down" else "")
+    assert run_all(root, monkeypatch)[0] == [Outcome.STARTED]
+    assert (root / "a.txt").read_text() == "x" and status(root) == CLEAN
+
+
 def test_outputs_that_were_touched_after_the_kill_are_not_taken_for_the_stages(tmp_path, notes, monkeypatch):
     root = make(tmp_path / "p", {"a": copying("in.txt", "a.txt", "sleep 0.5")}, in__txt="x")
     start_in_another_process(root, "a.txt").kill()
