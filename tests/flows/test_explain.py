@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.changes import MISSING, Verdict, differences, explain
+from flows.causes import MISSING, differences
+from flows.changes import Verdict, explain
 from flows.commands.explain import reasons_table, show_reasons
 from ledger.errors import ConfigurationError
 from tests.flows.tiny import PIPELINE, make_project, shell
