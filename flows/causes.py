@@ -9,6 +9,7 @@ from flows.objects import is_whole
 MISSING = "missing"
 """What stands for a value that is not there."""
 LOST = "output not in cache"
+IN_QUESTION = "in question"
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class Cause:
     Attributes
     ----------
     kind : str
-        ``never run``, ``command``, ``code``, ``data``, ``parameter``, ``upstream``, ``output missing``, ``output edited``,
+        ``never run``, ``command``, ``code``, ``data``, ``parameter``, ``upstream``, ``in question``, ``output missing``, ``output edited``,
         ``output not in cache``, ``output new``, ``always`` or ``frozen``.
     what : str
         The file, relative to the root; the parameter, as ``fuse.gold`` or ``other.yaml: fuse.gold``; a stage's address; or empty.
@@ -36,6 +37,11 @@ class Cause:
     before: Any = None
     after: Any = None
     since: Since | None = None
+
+
+def in_question(writer: str, path: str, before: str | None) -> Cause:
+    """Return what is to be said of a dependency whose writer is going to run: what comes of it is not known."""
+    return Cause(IN_QUESTION, writer, f"if {path} of {writer} comes out different", before)
 
 
 def changed_file(path: str, writer: str | None, before: str | None, after: str) -> Cause:

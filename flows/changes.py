@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from flows.causes import LOST, MISSING, Cause, changed_file, output_cause, parameter_causes, shown
+from flows.causes import LOST, MISSING, Cause, changed_file, in_question, output_cause, parameter_causes, shown
 from flows.commits import Since, commits_since
 from flows.graph import graph_of, targeted, with_needs
 from flows.objects import is_whole
@@ -142,7 +142,7 @@ def _judge(stage: Any, seen: _Seen) -> Reason:
             coming = seen.coming(dep.fs_path)
             if coming is None:
                 known = False
-                open_questions.append(Cause("upstream", writer, f"if {path} of {writer} comes out different", before))
+                open_questions.append(in_question(writer, path, before))
                 continue
             dep.meta, dep.hash_info = coming
         elif not dep.exists:

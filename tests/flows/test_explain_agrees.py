@@ -117,7 +117,7 @@ def check(ran: Path, rounds: list[list[str]]) -> None:
                     assert outcome in AGREES[said[stage].verdict], (edits, stage, outcome, said[stage])
                     # What a stage puts back into a cache that was lost may be what another's outputs are too.
                     sure = not any("lost" in edit for edit in edits) and not any(
-                        cause.said.startswith("if ") for cause in said[stage].causes
+                        cause.kind == "in question" for cause in said[stage].causes
                     )
                     if sure and said[stage].verdict is Verdict.RUN:
                         assert outcome is Outcome.STARTED, (edits, stage, outcome, said[stage])
