@@ -176,7 +176,7 @@ def redact_file(path: Path, redact: Redact) -> None:
 def find_secrets(paths: Iterable[Path], secrets: Mapping[str, str]) -> Iterator[tuple[Path, int, str]]:
     """Find secrets in files: the file, the line from 1 on, and the name of what holds the secret.
 
-    A value that is small letters only is passed over: ``default`` stands in many a file by chance.
+    A value that is small letters only, or a short number, is passed over: ``default`` stands in many a file by chance.
 
     Parameters
     ----------
@@ -185,7 +185,11 @@ def find_secrets(paths: Iterable[Path], secrets: Mapping[str, str]) -> Iterator[
     secrets : mapping of str to str
         As `secret_values` returns them.
     """
-    sought = [(secret.encode(), name) for secret, name in secrets.items() if not re.fullmatch(r"[a-z_./-]+", secret)]
+    sought = [
+        (secret.encode(), name)
+        for secret, name in secrets.items()
+        if not re.fullmatch(r"[a-z_./-]+|[0-9.]{1,11}", secret)
+    ]
     for path in paths:
         content = path.read_bytes() if sought and path.is_file() else b""
         for secret, name in sought:

@@ -154,8 +154,8 @@ def test_a_run_is_refused_where_a_committed_file_holds_a_secret(tmp_path, name):
         refuse_secrets(environment, tmp_path)
     assert "sk-123456789" not in str(refused.value) and str(path) in str(refused.value)
     refuse_secrets({"SOME_API_KEY": "sk-another-one"}, tmp_path)
-    path.write_text("a: default\n")
-    refuse_secrets({"CACHE_KEY": "default"}, tmp_path)
+    path.write_text("a: default\nsize: 1234567\n")
+    refuse_secrets({"CACHE_KEY": "default", "NUMBER_KEY": "1234567"}, tmp_path)
 
 
 def test_a_report_that_holds_a_secret(tmp_path):
