@@ -8,12 +8,12 @@ stands already (``PREFECT_API_URL``); dask4dvc has a Dask cluster that stands al
 - ``ratio_parallel.idle_per_slot``: stages that sleep; seconds of `dvc repro` over seconds of the flow, divided by 4. 1 is ideal.
 - ``ratio_parallel.busy``: stages that compute; the same, not divided. The number of cores is the most it can be.
 - ``noop_overhead_s``: everything up to date; the median over the repeats of the flow's seconds, less that of bare `dvc repro`; in turn.
-- ``stage_overhead_s``: of the stages that sleep: the seconds from a stage's last act to the first act of the next one of its branch, the mean
-  of all 36 such gaps, by the journal that stages write: keeping outputs, Prefect's states, the next stage's start, that of its Python.
+- ``stage_overhead_s``: of the stages that sleep: the seconds from a stage's last act to the first act of the next one of its branch, the
+  mean of all 36 such gaps, by the journal that stages write: keeping outputs, Prefect's states, the next one's start, that of its Python.
   ``stage_overhead_with_start_s`` has everything: what the flow took beyond what a branch sleeps, divided by the branch's 10 stages;
   ``dvc_repro_stage_overhead_s`` is what `dvc repro` took beyond what all stages sleep, divided by these 40.
-- ``cold``: a no-op run without ``PREFECT_API_URL``, which starts a server of its own and ends it: ``server_of_its_own_s`` with a database
-  that stands, ``first_start_s`` with none.
+- ``cold``: a project of one stage that takes no time, run with the server that stands (``server_up_s``), and without ``PREFECT_API_URL``,
+  which starts a server of its own and ends it: ``server_of_its_own_s`` with a database that stands, ``first_start_s`` with none.
 - ``equal``: the flow left the dvc.lock, byte for byte, and the outputs that `dvc repro` left; ``dask4dvc.equal``: the same outputs.
 - ``dask4dvc``: its own ratios, by the same `dvc repro`; ``error`` holds what it said, where it failed.
 """
@@ -164,10 +164,13 @@ def measure(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
         flow = Side(FLOW, environment(PREFECT_HOME=str(folder / "client"), PREFECT_API_URL=server.url))
         idle = side_by_side(folder, "idle", sleeping, serial, flow)
         busy = side_by_side(folder, "busy", computing, serial, flow)
+        one = write_project(folder / "one", branches(1, 1, amount=0.0), SLOTS)
+        cold = {"server_up_s": round(flow.seconds(copy_project(one, folder / "server_up_s")), 2)}
         quiet = without_work(idle["project"], serial, flow, arguments.repeats)
-    cold = {}
     for name in ("first_start_s", "server_of_its_own_s"):  # the second finds the database of the first
-        cold[name] = round(Side(FLOW, environment(PREFECT_HOME=str(folder / "cold"))).seconds(idle["project"]), 2)
+        cold[name] = round(
+            Side(FLOW, environment(PREFECT_HOME=str(folder / "cold"))).seconds(copy_project(one, folder / name)), 2
+        )
         tell(f"{name}: {cold[name]}")
 
     noop, bare = (statistics.median(quiet[side]) for side in ("flow", "dvc_repro"))
