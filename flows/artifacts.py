@@ -1,14 +1,10 @@
-"""What a run leaves on Prefect's pages: tables and a summary of each app, its progress, and the training set and the model as assets.
+"""What a run leaves on Prefect's pages: tables and a summary of each app, and the training set and the model as assets.
 
 Nothing here may fail a run: whatever Prefect cannot take stands in the reports.
 """
 
-import contextlib
-import contextvars
 import os
-import threading
-from collections.abc import Callable, Container, Iterator
-from contextlib import contextmanager
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
@@ -16,23 +12,19 @@ from prefect import get_run_logger
 from prefect.artifacts import (
     create_link_artifact,
     create_markdown_artifact,
-    create_progress_artifact,
     create_table_artifact,
-    update_progress_artifact,
 )
 from prefect.assets import Asset, AssetProperties, add_asset_metadata, materialize
 from prefect.cache_policies import NO_CACHE
 
 from flows.apps import registered_app
-from flows.redaction import Redact, redactor
+from flows.progress import few_retries
+from flows.redaction import hide
 from flows.results import Results, as_markdown, read_results
 from ledger.account import read
 from ledger.parameters import read_yaml
 from ledger.places import Places
 from ledger.statement import PART_NAMES
-
-TELL_EVERY = 1.0
-"""Seconds between two updates of a run's progress."""
 
 Row = dict[str, Any]
 
@@ -52,27 +44,28 @@ def publish_results(app: str, moved: Container[str] | None = None) -> None:
     DataError
         If a report of the app is missing.
     """
-    results, redact = read_results(app), redactor(os.environ)
+    results = read_results(app)
     candidates: Any = read(Places(app).candidates_report).content
     assets = _assets(app, results)
     key, log = artifact_key(app), get_run_logger()
     try:
-        create_markdown_artifact(redact(as_markdown(results)), key=key, description=f"pricecut {app}")
-        create_table_artifact(
-            _clean(candidate_rows(candidates), redact), key=f"{key}-candidates", description=f"{app}: every candidate"
-        )
-        create_table_artifact(
-            _clean(cost_rows(results), redact), key=f"{key}-costs", description=f"{app}: the statement of costs"
-        )
-        create_link_artifact(
-            results.report,
-            link_text=f"{results.report} on the machine that ran it",
-            key=f"{key}-report",
-            description=f"{app}: one page that works offline",
-        )
-        for stage, asset, needs, metadata in assets:
-            if moved is None or f"{stage}@{app}" in moved:
-                _materialize(asset, needs, _clean(metadata, redact))
+        with few_retries():
+            create_markdown_artifact(hide(as_markdown(results)), key=key, description=f"pricecut {app}")
+            create_table_artifact(
+                _clean(candidate_rows(candidates)), key=f"{key}-candidates", description=f"{app}: every candidate"
+            )
+            create_table_artifact(
+                _clean(cost_rows(results)), key=f"{key}-costs", description=f"{app}: the statement of costs"
+            )
+            create_link_artifact(
+                results.report,
+                link_text=f"{results.report} on the machine that ran it",
+                key=f"{key}-report",
+                description=f"{app}: one page that works offline",
+            )
+            for stage, asset, needs, metadata in assets:
+                if moved is None or f"{stage}@{app}" in moved:
+                    _materialize(asset, needs, _clean(metadata))
     except Exception as error:  # a server that has gone, or takes no more, is no reason to fail what has run through
         log.warning("%s: Prefect did not take all of the results (%s); they stand in %s", app, error, results.report)
 
@@ -164,53 +157,10 @@ def _materialize(asset: Asset, needs: list[str], metadata: Row) -> None:
     publish()
 
 
-@contextmanager
-def progress(total: int, key: str = "pricecut-stages") -> Iterator[Callable[[str], None]]:
-    """Show on Prefect's page of the run how many of its stages have ended; gives a function to call with the label of each.
-
-    Parameters
-    ----------
-    total : int
-        How many there are.
-    key : str
-        The artifact's.
-    """
-    ended: list[str] = []
-    try:
-        artifact: Any = create_progress_artifact(0.0, key=key, description=f"0 of {total} stages")
-    except Exception as error:
-        get_run_logger().warning("Prefect does not show the run's progress (%s)", error)
-        yield ended.append
-        return
-
-    def tell() -> None:
-        said = f"{len(ended)} of {total} stages" + (f", last {ended[-1]}" if ended else "")
-        with contextlib.suppress(Exception):  # the run goes on; the next update says it all
-            update_progress_artifact(artifact, min(100.0, 100.0 * len(ended) / max(total, 1)), description=said)
-
-    def keep_telling() -> None:
-        told = 0
-        while not over.wait(TELL_EVERY):
-            if len(ended) > told:
-                told = len(ended)
-                tell()
-
-    # In a thread: where SQLite is busy Prefect's client waits for seconds, and no stage may wait for that.
-    over = threading.Event()
-    telling = threading.Thread(target=contextvars.copy_context().run, args=(keep_telling,), daemon=True)
-    telling.start()
-    try:
-        yield ended.append
-    finally:
-        over.set()
-        telling.join()
-        tell()
-
-
-def _clean(value: Any, redact: Redact) -> Any:
+def _clean(value: Any) -> Any:
     """Return plain data with the secrets in its texts hidden."""
     if isinstance(value, str):
-        return redact(value)
+        return hide(value)
     if isinstance(value, dict):
-        return {key: _clean(inner, redact) for key, inner in value.items()}
-    return [_clean(inner, redact) for inner in value] if isinstance(value, list) else value
+        return {key: _clean(inner) for key, inner in value.items()}
+    return [_clean(inner) for inner in value] if isinstance(value, list) else value

@@ -9,14 +9,11 @@ from typing import Any
 
 import yaml
 
+from flows.causes import LOST, MISSING, Cause, changed_file, in_question, output_cause, parameter_causes, shown
 from flows.commits import Since, commits_since
 from flows.graph import graph_of, targeted, with_needs
 from flows.objects import is_whole
 from flows.reading import earlier_outputs, open_for_reading
-
-MISSING = "missing"
-"""What stands for a value that is not there."""
-LOST = "output not in cache"
 
 
 class Verdict(StrEnum):
@@ -30,33 +27,6 @@ class Verdict(StrEnum):
     """It would run if what a stage before it writes comes out different."""
     KEEP = "keep"
     """Nothing: it is as it was left."""
-
-
-@dataclass(frozen=True)
-class Cause:
-    """One reason.
-
-    Attributes
-    ----------
-    kind : str
-        ``never run``, ``command``, ``code``, ``data``, ``parameter``, ``upstream``, ``output missing``, ``output edited``,
-        ``output not in cache``, ``output new``, ``always`` or ``frozen``.
-    what : str
-        The file, relative to the root; the parameter, as ``fuse.gold`` or ``other.yaml: fuse.gold``; a stage's address; or empty.
-    said : str
-        The reason, for its reader.
-    before, after : object
-        As dvc.lock has it and as it is now: a parameter's values, commands, the MD5 of files.
-    since : Since or None
-        Of a file that git tracks: what happened to it since.
-    """
-
-    kind: str
-    what: str
-    said: str
-    before: Any = None
-    after: Any = None
-    since: Since | None = None
 
 
 @dataclass(frozen=True)
@@ -89,7 +59,8 @@ class _Seen:
     root: Path
     writers: dict[str, str] = field(default_factory=dict)
     """The stage that writes a path."""
-    verdicts: dict[str, Verdict] = field(default_factory=dict)
+    settled: set[str] = field(default_factory=set)
+    """Stages whose outputs are in the workspace as a run would leave them."""
     restored: dict[str, Any] = field(default_factory=dict)
     """Outputs, as DVC's, of stages whose results would be brought back: what those stages' paths will hold."""
     locks: dict[Path, dict[str, Any]] = field(default_factory=dict)
@@ -99,8 +70,21 @@ class _Seen:
         return os.path.relpath(item.fs_path, self.root)
 
     def writer(self, path: str) -> str | None:
-        """Return the stage that writes a path, or the folder that it stands in."""
-        return next((self.writers[p] for p in (path, *map(str, Path(path).parents)) if p in self.writers), None)
+        """Return the stage that writes a path, a folder above it, or what stands in it; one that is not settled, if there is one."""
+        inside = f"{path}{os.sep}"
+        writers = [self.writers[p] for p in (path, *map(str, Path(path).parents)) if p in self.writers]
+        writers += [stage for out, stage in self.writers.items() if out.startswith(inside)]
+        return min(writers, key=lambda stage: stage in self.settled, default=None)
+
+    def coming(self, path: str) -> tuple[Any, Any] | None:
+        """Return what DVC's cache would bring back for a path, as DVC's meta and hash; None where that is not known."""
+        if path in self.restored:
+            return self.restored[path].meta, self.restored[path].hash_info
+        for folder in map(str, Path(path).parents):
+            if folder in self.restored and (tree := self.restored[folder].get_obj()) is not None:
+                key = Path(path).relative_to(folder).parts
+                return next(((meta, info) for name, meta, info in tree if name == key), None)
+        return None
 
 
 def explain(targets: Iterable[str]) -> list[Reason]:
@@ -127,8 +111,7 @@ def explain(targets: Iterable[str]) -> list[Reason]:
         stages = {stage.addressing: stage for stage in repo.index.stages}
         reasons = []
         for address in plan:
-            reasons.append(reason := _judge(stages[address], seen))
-            seen.verdicts[address] = reason.verdict
+            reasons.append(_judge(stages[address], seen))
             seen.writers |= {out.fs_path: address for out in stages[address].outs}
         return _with_commits(reasons, seen.root)
 
@@ -136,6 +119,7 @@ def explain(targets: Iterable[str]) -> list[Reason]:
 def _judge(stage: Any, seen: _Seen) -> Reason:
     """Judge one stage, those before it having been judged."""
     if stage.frozen:
+        seen.settled.add(stage.addressing)
         return Reason(stage.addressing, Verdict.KEEP, (Cause("frozen", "", "frozen in dvc.yaml: never run"),))
     lock = _lock_entry(stage, seen)
     causes, open_questions = [], []
@@ -143,23 +127,24 @@ def _judge(stage: Any, seen: _Seen) -> Reason:
         causes.append(Cause("never run", "", "never run: dvc.lock has no entry of it"))
     elif stage.cmd_changed:
         before, after = lock.get("cmd"), stage.cmd
-        causes.append(Cause("command", "", f"command changed: {_shown(before)} → {_shown(after)}", before, after))
+        causes.append(Cause("command", "", f"command changed: {shown(before)} → {shown(after)}", before, after))
     if stage.is_callback or stage.always_changed:
         causes.append(Cause("always", "", "always run: dvc.yaml says so, or it has neither dependencies nor outputs"))
     known = True
     for dep in stage.deps:
         if hasattr(dep, "read_params"):
-            causes += _parameter_causes(dep, lock, seen)
+            turned = parameter_causes(dep, seen.name(dep))
+            causes += turned if lock is not None else []
             continue
         path, before = seen.name(dep), dep.hash_info.value
         writer = seen.writer(dep.fs_path)
-        if writer is not None and seen.verdicts[writer] is not Verdict.KEEP:
-            coming = seen.restored.get(dep.fs_path)
+        if writer is not None and writer not in seen.settled:
+            coming = seen.coming(dep.fs_path)
             if coming is None:
                 known = False
-                open_questions.append(Cause("upstream", writer, f"if {path} of {writer} comes out different", before))
+                open_questions.append(in_question(writer, path, before))
                 continue
-            dep.meta, dep.hash_info = coming.meta, coming.hash_info
+            dep.meta, dep.hash_info = coming
         elif not dep.exists:
             known = False
             said = f"{path} is missing" + ("" if writer else ": it would fail; bring the file there")
@@ -169,86 +154,24 @@ def _judge(stage: Any, seen: _Seen) -> Reason:
             dep.meta, dep.hash_info = dep._get_hash_meta()
         after = dep.hash_info.value
         if lock is not None and after != before:
-            causes.append(_changed_file(path, writer, before, after))
+            causes.append(changed_file(path, writer, before, after))
     as_recorded = lock is not None and not causes
     if lock is not None:
-        causes += [cause for out in stage.outs if (cause := _output_cause(out, seen)) is not None]
-    if not causes:
-        verdict = Verdict.DEPENDS if open_questions else Verdict.KEEP
-        return Reason(stage.addressing, verdict, tuple(open_questions))
-    earlier = earlier_outputs(stage, as_recorded) if known else None
-    in_workspace = {cause.kind for cause in causes} == {LOST}  # from where it is put back
-    restored = earlier if earlier and (in_workspace or all(is_whole(out) for out in earlier)) else None
-    seen.restored |= {out.fs_path: out for out in restored or ()}
-    return Reason(stage.addressing, Verdict.RESTORE if restored else Verdict.RUN, tuple(causes + open_questions))
-
-
-def _changed_file(path: str, writer: str | None, before: str | None, after: str) -> Cause:
-    if writer is not None:
-        return Cause("upstream", path, f"{path} of {writer} has changed", before, after)
-    kind = "code" if path.endswith(".py") else "data"
-    if before is None:
-        return Cause(kind, path, f"{path} is new among its dependencies", before, after)
-    return Cause(kind, path, f"{path} changed", before, after)
-
-
-def _output_cause(out: Any, seen: _Seen) -> Cause | None:
-    """Return what is wrong with an output, or None."""
-    path, before = seen.name(out), out.hash_info.value
-    if before is None:
-        return Cause("output new", path, f"{path} is new among its outputs")
-    if not out.exists:
-        return Cause("output missing", path, f"{path} is missing", before, MISSING)
-    after = out._get_hash_meta()[1].value
-    if after != before:
-        return Cause("output edited", path, f"{path} is not as the stage left it: edited by hand?", before, after)
-    if out.use_cache and not is_whole(out):
-        return Cause(LOST, path, f"{path} is not in DVC's cache")
-    return None
-
-
-def _parameter_causes(dep: Any, lock: dict[str, Any] | None, seen: _Seen) -> list[Cause]:
-    """Return a cause for each parameter that is not as dvc.lock has it, and leave the present values in the dependency."""
-    from dvc.dependency.param import MissingParamsError
-
-    before, path = dep.hash_info.value or {}, seen.name(dep)
-    try:
-        dep.hash_info = dep.get_hash()
-        after = dict(dep.hash_info.value)
-    except MissingParamsError:
-        after = dep.read_params()
-    if lock is None:
-        return []
-    prefix = "" if path == "params.yaml" else f"{path}: "
-    wanted = dep.params or sorted({*before, *after})
-    return [
-        Cause("parameter", f"{prefix}{name}", f"{prefix}{name}: {_shown(old)} → {_shown(new)}", old, new)
-        for key in wanted
-        for name, old, new in differences(before.get(key, MISSING), after.get(key, MISSING), key)
-    ]
-
-
-def differences(before: Any, after: Any, name: str) -> list[tuple[str, Any, Any]]:
-    """Return the leaves at which two values of a parameter differ.
-
-    Examples
-    --------
-    >>> differences({"gold": 0.1, "seed": 1}, {"gold": 0.2, "seed": 1}, "fuse")
-    [('fuse.gold', 0.1, 0.2)]
-    >>> differences([1, 2], [1], "widths")
-    [('widths', [1, 2], [1])]
-    """
-    if isinstance(before, dict) and isinstance(after, dict):
-        keys = list(dict.fromkeys([*before, *after]))
-        return [
-            found
-            for key in keys
-            for found in differences(before.get(key, MISSING), after.get(key, MISSING), f"{name}.{key}")
-        ]
-    same = (
-        list(before) == list(after) if isinstance(before, list | tuple) and isinstance(after, list | tuple) else False
-    )
-    return [] if same or before == after else [(name, before, after)]
+        causes += [cause for out in stage.outs if (cause := output_cause(out, seen.name(out))) is not None]
+    earlier = earlier_outputs(stage, as_recorded) if known and causes else None
+    in_workspace = as_recorded and all(cause.kind == LOST for cause in causes)  # from where it is put back
+    if open_questions and as_recorded:
+        verdict = Verdict.DEPENDS
+    elif not causes:
+        verdict = Verdict.KEEP
+    elif earlier and (in_workspace or all(is_whole(out) for out in earlier)):
+        verdict = Verdict.RESTORE
+        seen.restored |= {out.fs_path: out for out in earlier}
+    else:
+        verdict = Verdict.RUN
+    if in_workspace and not open_questions:
+        seen.settled.add(stage.addressing)
+    return Reason(stage.addressing, verdict, tuple(causes + open_questions))
 
 
 def _lock_entry(stage: Any, seen: _Seen) -> dict[str, Any] | None:
@@ -286,7 +209,3 @@ def _dated(cause: Cause, since: Since | None) -> Cause:
     told = [*(["not committed"] if since.uncommitted else []), *since.commits]
     said = f"{cause.said} ({'; '.join(told)})" if told else cause.said
     return Cause(cause.kind, cause.what, said, cause.before, cause.after, since)
-
-
-def _shown(value: Any) -> str:
-    return "\n".join(value) if isinstance(value, list) and all(isinstance(v, str) for v in value) else str(value)

@@ -12,6 +12,7 @@ import typer
 from flows.commands.check import agree, check
 from flows.commands.functions import functions, why
 from flows.commands.predict import predict
+from flows.commands.push import push
 from flows.commands.review import review
 from flows.root import enter_root
 from flows.shell import FAILED, GATES_MISSED, MEND, AppName, AsJson, complete_app, render, show, tell
@@ -174,7 +175,7 @@ def _run_flow(targets: list[str] | None) -> Any:
         return run_pipeline(targets=targets, return_state=True)
 
 
-for command in (functions, why, review, agree, predict):
+for command in (functions, why, review, agree, predict, push):
     cli.command()(command)
 
 
@@ -196,7 +197,9 @@ def main() -> None:
     try:
         cli(standalone_mode=True)
     except PricecutError as error:
-        tell(str(error))
+        from flows.redaction import hide
+
+        tell(hide(str(error)))
         sys.exit(error.exit_code)
 
 

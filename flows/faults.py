@@ -11,6 +11,7 @@ from pathlib import Path
 import yaml
 
 from flows.apps import PIPELINES
+from flows.lockfile import write_whole
 from ledger.errors import DataError, PricecutError
 
 ASIDE = Path(".pricecut/set_aside")
@@ -115,7 +116,7 @@ def full_disk(folder: Path) -> str | None:
     return _DISKS[errno.ENOSPC] if shutil.disk_usage(folder).free < SPARE else None
 
 
-def not_kept(outputs: Iterable[str], cache: str) -> DataError:
+def not_kept(outputs: Iterable[str], cache: str, errors: Iterable[BaseException] = ()) -> DataError:
     """Return what to say where outputs did not arrive in DVC's cache, which DVC does not say itself.
 
     Parameters
@@ -124,10 +125,13 @@ def not_kept(outputs: Iterable[str], cache: str) -> DataError:
         Their paths.
     cache : str
         The cache's folder.
+    errors : iterable of BaseException
+        What went wrong meanwhile, if that is known.
     """
     free = shutil.disk_usage(cache).free if Path(cache).is_dir() else 0
+    why = "".join(f" ({getattr(error, 'strerror', None) or error})" for error in list(errors)[:1])
     return DataError(
-        f"{', '.join(outputs)}: could not be copied to DVC's cache, {cache}, where {free / 1e6:,.0f} MB are free; "
+        f"{', '.join(outputs)}: could not be copied to DVC's cache, {cache}{why}, where {free / 1e6:,.0f} MB are free; "
         f"expected a disk with room that can be written to; make some, {AGAIN}"
     )
 
@@ -152,11 +156,11 @@ def mend_locks(root: Path) -> list[str]:
         kept = salvage(text)
         aside = root / ASIDE / f"{'-'.join(folder.parts) or 'root'}.dvc.lock"
         aside.parent.mkdir(parents=True, exist_ok=True)
-        path.replace(aside)
+        shutil.copy2(path, aside)
         if kept:
-            temporary = path.with_name(".dvc.lock.mended.tmp")
-            temporary.write_text(kept, encoding="utf-8")
-            temporary.replace(path)
+            write_whole(path, kept)
+        else:
+            path.unlink()
         said.append(
             f"{folder / 'dvc.lock'}: was cut off; the entries that were whole are kept, the others come from DVC's run-cache; "
             f"the broken file is {aside.relative_to(root)}"

@@ -5,6 +5,7 @@ into the workspace, is pushed, and stands in the way of the right bytes for ever
 """
 
 import contextlib
+import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -76,6 +77,24 @@ def drop_corrupted(outs: Iterable[Any], root: Path = Path()) -> list[str]:
             path.unlink(missing_ok=True)
         said.append(f"DVC's cache: the object {name} was corrupted, and is now in {ASIDE}; it is fetched or made anew")
     return said
+
+
+@contextlib.contextmanager
+def copying_errors() -> Iterator[list[BaseException]]:
+    """Collect what goes wrong while DVC copies objects, which it logs, at length, and forgets."""
+    collected: list[BaseException] = []
+
+    def collect(record: logging.LogRecord) -> bool:
+        if record.exc_info and record.exc_info[1] is not None:
+            collected.append(record.exc_info[1])
+        return False
+
+    logger = logging.getLogger("dvc_data.hashfile.transfer")
+    logger.addFilter(collect)
+    try:
+        yield collected
+    finally:
+        logger.removeFilter(collect)
 
 
 def missing_objects(outs: Iterable[Any]) -> list[str]:

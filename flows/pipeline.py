@@ -15,12 +15,13 @@ from prefect.states import Completed, Failed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from flows.apps import registered_app, registered_apps
-from flows.artifacts import progress, publish_results
+from flows.artifacts import publish_results
 from flows.graph import Stage
 from flows.heal import heal
 from flows.nothing_new import FLOW, message_of, names_of, read_plan
 from flows.pools import ALONE, check_pool, has_place, read_pools, slots_of
-from flows.redaction import refuse_leaks, refuse_secrets
+from flows.progress import progress
+from flows.redaction import hide, hide_in_logs, refuse_leaks, refuse_secrets
 from flows.repository import Outcome, Repository
 from flows.running import bring_up_to_date, end_running
 from flows.slots import Slots, slots
@@ -49,10 +50,11 @@ def run_pipeline(targets: list[str] | None = None) -> Any:
     targets : list of str or None
         Apps, stages as DVC names them, or pipeline files. None for all apps of the main pipeline, or all its stages where it has no apps.
     """
+    hide_in_logs()
     try:
         return _bring_up_to_date(targets)
     except PricecutError as error:
-        return Failed(message=f"exit {error.exit_code}: {error}")
+        return Failed(message=hide(f"exit {error.exit_code}: {error}"))
 
 
 def _bring_up_to_date(targets: list[str] | None) -> State[Any]:
@@ -184,7 +186,7 @@ def stage_task(stage: str, work: Callable[[Callable[[str], None]], Outcome]) -> 
         outcome = work(get_run_logger().info)
     except PricecutError as failure:
         # A state, not an exception: the message is for its reader, a traceback of this process would tell nothing.
-        return Failed(message=f"exit {failure.exit_code}: {failure}")
+        return Failed(message=hide(f"exit {failure.exit_code}: {failure}"))
     return Completed(name=STATES[outcome], message=f"{stage}: {outcome.value}", data=outcome is not Outcome.UNCHANGED)
 
 

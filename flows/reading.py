@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -74,20 +74,39 @@ def earlier_outputs(stage: Any, as_recorded: bool) -> list[Any] | None:
     as_recorded : bool
         Whether command, dependencies and parameters are as dvc.lock has them: then its outputs are the ones.
     """
-    from dvc.stage.cache import _can_hash, _get_cache_hash
+    from dvc.stage.cache import _get_cache_hash
     from dvc.stage.serialize import to_single_stage_lockfile
-    from dvc.utils.serialize import load_yaml
 
     if as_recorded and all(out.hash_info for out in stage.outs):
         return list(stage.outs)
-    if any(out.use_cache is False and not (out.is_metric or out.is_plot) for out in stage.outs):
-        return None  # DVC keeps no runs of such a stage
-    try:
-        if not _can_hash(stage):
-            return None
-        folder = Path(stage.repo.stage_cache._get_cache_dir(_get_cache_hash(to_single_stage_lockfile(stage), key=True)))
-        entries = sorted(folder.iterdir(), key=lambda entry: entry.stat().st_mtime) if folder.is_dir() else []
-        cached = stage.repo.stage_cache._create_stage(load_yaml(str(entries[-1])), wdir=stage.wdir) if entries else None
-    except Exception:  # an entry that cannot be read brings nothing back, whatever is wrong with it
-        return None
-    return list(cached.outs) if cached is not None else None
+    with suppress(Exception):  # an entry that cannot be read brings nothing back, whatever is wrong with it
+        if _has_runs(stage):
+            key = _get_cache_hash(to_single_stage_lockfile(stage), key=True)
+            entries = Path(stage.repo.stage_cache._get_cache_dir(key)).glob("*")
+            newest = max(entries, key=lambda entry: entry.stat().st_mtime, default=None)
+            return None if newest is None else _outputs(stage.repo, newest, stage.wdir)
+    return None
+
+
+def _has_runs(stage: Any) -> bool:
+    """Whether DVC remembers runs of a stage (dvc/stage/cache.py, `_can_hash`), from what is known, without looking at its files."""
+    return (
+        all((stage.cmd, stage.deps, stage.outs))
+        and not stage.always_changed
+        and all(dep.protocol == "local" and dep.def_path and dep.hash_info for dep in stage.deps)
+        and all(out.protocol == "local" and out.is_in_repo and not out.persist for out in stage.outs)
+        and all(out.use_cache or out.is_metric or out.is_plot for out in stage.outs)
+    )
+
+
+def remembered_outputs(repo: Any) -> Iterator[Any]:
+    """Give the outputs, with hashes, of every run that DVC's cache remembers."""
+    for entry in Path(repo.stage_cache.cache_dir).glob("*/*/*"):
+        with suppress(Exception):
+            yield from _outputs(repo, entry, repo.root_dir)
+
+
+def _outputs(repo: Any, entry: Path, folder: str) -> list[Any]:
+    from dvc.utils.serialize import load_yaml
+
+    return list(repo.stage_cache._create_stage(load_yaml(str(entry)), wdir=folder).outs)

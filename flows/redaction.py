@@ -2,11 +2,16 @@
 
 import ast
 import configparser
+import functools
 import json
+import logging
 import os
 import re
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, unquote
 
 from flows.apps import PIPELINES
@@ -120,6 +125,43 @@ def _blot(text: str, spans: Iterable[tuple[int, int]]) -> str:
     return "".join((*parts, text[end:]))
 
 
+def hide(text: str) -> str:
+    """Replace the secrets of this process' environment, and of the project that it stands in, in a text."""
+    return _redactor_of(Path.cwd())(text)
+
+
+@functools.cache
+def _redactor_of(root: Path) -> Redact:
+    return redactor(os.environ, root)
+
+
+def hide_in_logs(redact: Redact = hide) -> None:
+    """Hide secrets in every record that this process logs from now on, whoever logs it, tracebacks too.
+
+    Parameters
+    ----------
+    redact : callable
+        Takes the place of one that was given before.
+    """
+    made = logging.getLogRecordFactory()
+    make: Callable[..., logging.LogRecord] = getattr(made, "without_hiding", made)
+
+    def hidden(*arguments: Any, **named: Any) -> logging.LogRecord:
+        record = make(*arguments, **named)
+        with suppress(Exception):  # a record whose arguments do not fit its message says so itself
+            said = record.getMessage()
+            if (shown := redact(said)) != said:
+                record.msg, record.args = shown, None
+        if record.exc_info and record.exc_info[0] is not None:
+            trace = "".join(traceback.format_exception(*record.exc_info)).rstrip()
+            if (shown := redact(trace)) != trace:
+                record.exc_text = shown  # which formatters take where it is there
+        return record
+
+    hidden.without_hiding = make  # type: ignore[attr-defined]
+    logging.setLogRecordFactory(hidden)
+
+
 def redact_file(path: Path, redact: Redact) -> None:
     """Replace the secrets in a file, in place; it keeps its mode, and is left alone where it holds none."""
     text = path.read_text(encoding="utf-8", errors="surrogateescape")
@@ -134,7 +176,7 @@ def redact_file(path: Path, redact: Redact) -> None:
 def find_secrets(paths: Iterable[Path], secrets: Mapping[str, str]) -> Iterator[tuple[Path, int, str]]:
     """Find secrets in files: the file, the line from 1 on, and the name of what holds the secret.
 
-    A value that is small letters only is passed over: ``default`` stands in many a file by chance.
+    A value that is small letters only, or a short number, is passed over: ``default`` stands in many a file by chance.
 
     Parameters
     ----------
@@ -143,7 +185,11 @@ def find_secrets(paths: Iterable[Path], secrets: Mapping[str, str]) -> Iterator[
     secrets : mapping of str to str
         As `secret_values` returns them.
     """
-    sought = [(secret.encode(), name) for secret, name in secrets.items() if not re.fullmatch(r"[a-z_./-]+", secret)]
+    sought = [
+        (secret.encode(), name)
+        for secret, name in secrets.items()
+        if not re.fullmatch(r"[a-z_./-]+|[0-9.]{1,11}", secret)
+    ]
     for path in paths:
         content = path.read_bytes() if sought and path.is_file() else b""
         for secret, name in sought:

@@ -19,8 +19,8 @@ from typing import Any
 
 from flows.faults import is_sound_state, mend_locks, not_kept, remove_damaged_state, translate
 from flows.lockfile import join, split, write_whole
-from flows.objects import drop_corrupted, fetch_missing, forget_hashes, missing_objects
-from flows.reading import earlier_outputs, state_folder
+from flows.objects import copying_errors, drop_corrupted, fetch_missing, forget_hashes, mend_objects, missing_objects
+from flows.reading import earlier_outputs, remembered_outputs, state_folder
 from ledger.errors import ConfigurationError, DataError
 
 logger = logging.getLogger(__name__)
@@ -203,6 +203,25 @@ class Repository:
                 self._keep(stage, cached=not edited)
             return edited
 
+    def mend_cache(self) -> list[str]:
+        """Make DVC's cache fit to be pushed: no object is corrupted. Returns what to say of those that were.
+
+        Raises
+        ------
+        DataError
+            If an output is corrupted in the cache, and is not in the workspace either.
+        """
+        with self.locked() as repo:
+            root = Path(repo.root_dir)
+            said, lost = mend_objects(repo, repo.index.outs, root)
+            said += drop_corrupted(remembered_outputs(repo), root)  # `dvc push --run-cache` takes these along
+        if lost:
+            raise DataError(
+                f"{', '.join(lost)}: corrupted in DVC's cache, and not in the workspace; nothing is pushed; "
+                "`pricecut run` makes what stages write anew, `dvc fetch` brings what a remote has"
+            )
+        return said
+
     def release(self, owner: int | None) -> None:
         """Tell DVC that nobody works on a stage any more."""
         if owner is None:
@@ -288,9 +307,10 @@ class Repository:
         for line in drop_corrupted(stage.outs, Path(self._repo.root_dir)):
             logger.warning(line)
         # Without linking outputs anew: until dvc.lock says so, they are the one proof that the work is done.
-        stage.commit(relink=False)
+        with copying_errors() as errors:
+            stage.commit(relink=False)
         if lacking := missing_objects(stage.outs):
-            raise not_kept(lacking, self._repo.cache.local.path)
+            raise not_kept(lacking, self._repo.cache.local.path, errors)
 
     def _write_entry(self, stage: Any) -> None:
         from dvc.stage.serialize import to_lockfile

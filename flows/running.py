@@ -1,8 +1,6 @@
 """Brings one stage up to date: held against other runs, started or joined, followed to its end, and kept."""
 
 import contextlib
-import functools
-import os
 import re
 import signal
 import subprocess
@@ -18,7 +16,7 @@ from flows import attempts
 from flows.attempts import Attempt, Tell
 from flows.faults import advice, full_disk
 from flows.graph import Stage, label_of
-from flows.redaction import Redact, redact_file, redactor
+from flows.redaction import hide, redact_file
 from flows.repository import Busy, Outcome, Repository, Work
 from flows.supervise import PROCESS_KILLED, TIMED_OUT
 from ledger.errors import PricecutError
@@ -150,10 +148,9 @@ def _followed(
     if owner is None:
         return None if attempts.exit_code(attempt) == 0 else _failure(stage, attempts.exit_code(attempt) or 1, [])
     said: deque[str] = deque(maxlen=TAIL)
-    redact = _redactor(Path.cwd())
 
     def pass_on(line: str) -> None:
-        line = redact(line)
+        line = hide(line)
         if is_worth_telling(line):
             said.append(line)
             tell(line)
@@ -165,18 +162,13 @@ def _followed(
         code = attempts.follow(attempt, owner, pass_on)
         if process is not None:
             process.wait()
-        redact_file(attempt.folder / "log.txt", redact)
+        redact_file(attempt.folder / "log.txt", hide)
     except BaseException:  # Ctrl-C
         attempts.stop(attempt)
         raise
     finally:
         _running.pop(attempt.token, None)
     return _failure(stage, code, said) if code else None
-
-
-@functools.cache
-def _redactor(root: Path) -> Redact:
-    return redactor(os.environ, root)
 
 
 def _when_free(ask: Callable[[], Answer], stage: Stage, tell: Tell) -> Answer:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from rich.table import Table
 from rich.text import Text
 
+from flows.causes import IN_QUESTION
 from flows.changes import Reason, Verdict, explain
 from flows.shell import show
 from flows.tables import new_table
@@ -32,6 +33,10 @@ def reasons_table(reasons: Sequence[Reason]) -> Table:
         column.justify = "left"
     for reason in reasons:
         said, style = WOULD[reason.verdict]
-        why = "\n".join(cause.said for cause in reason.causes) or "as it was left"
+        told = [cause.said for cause in reason.causes if cause.kind != IN_QUESTION]
+        waited_for = dict.fromkeys(cause.what for cause in reason.causes if cause.kind == IN_QUESTION)
+        if waited_for:
+            told.append(f"if what it reads of {', '.join(waited_for)} comes out different")
+        why = "\n".join(told) or "as it was left"
         table.add_row(reason.stage, Text(said, style=style), Text(why, style=style if not reason.causes else ""))
     return table

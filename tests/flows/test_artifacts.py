@@ -7,8 +7,10 @@ from uuid import UUID
 
 import pytest
 
+from flows import redaction
 from flows.artifacts import artifact_key, asset_key, candidate_rows, recorded_hash
 from ledger.places import Places
+from tests.flows.small import make
 
 APP = "two_words"
 SECRET = "sk-of-nobody-123"
@@ -144,6 +146,7 @@ def test_an_apps_results_on_the_page_of_its_run(app, server, monkeypatch, tmp_pa
     from flows.artifacts import publish_results
 
     monkeypatch.setenv("SOME_API_KEY", SECRET)
+    redaction._redactor_of.cache_clear()
     found = artifacts(run_flow(lambda: publish_results(APP)))
     assert set(found) == {"two-words", "two-words-candidates", "two-words-costs", "two-words-report"}
     assert found["two-words"].type == "markdown" and "| student student-*** | 0.9 |" in found["two-words"].data
@@ -183,9 +186,9 @@ def test_only_what_was_written_is_materialized(app, server, monkeypatch):
 
 
 def test_progress_is_one_artifact_a_run(server, monkeypatch):
-    from flows import artifacts as module
+    from flows import progress as module
 
-    monkeypatch.setattr(module, "TELL_EVERY", 0.0)
+    monkeypatch.setattr(module, "TELL_EVERY", 0.01)
     seen = []
 
     def work():
@@ -201,7 +204,7 @@ def test_progress_is_one_artifact_a_run(server, monkeypatch):
 
 
 def test_progress_is_told_at_the_end_of_a_run_that_fails(server):
-    from flows.artifacts import progress
+    from flows.progress import progress
 
     runs = []
 
@@ -219,13 +222,14 @@ def test_progress_is_told_at_the_end_of_a_run_that_fails(server):
 
 
 def test_a_server_that_takes_nothing_fails_no_run(app, server, monkeypatch):
-    from flows.artifacts import progress, publish_results
+    from flows.artifacts import publish_results
+    from flows.progress import progress
 
     def refuse(*_, **__):
         raise ConnectionError("gone")
 
-    for name in ("create_markdown_artifact", "create_progress_artifact", "update_progress_artifact"):
-        monkeypatch.setattr(f"flows.artifacts.{name}", refuse)
+    monkeypatch.setattr("flows.artifacts.create_markdown_artifact", refuse)
+    monkeypatch.setattr("flows.progress.create_progress_artifact", refuse)
     done = []
 
     def work():
@@ -235,3 +239,65 @@ def test_a_server_that_takes_nothing_fails_no_run(app, server, monkeypatch):
         done.append(True)
 
     assert artifacts(run_flow(work)) == {} and done == [True]
+
+
+def test_a_server_that_dies_keeps_no_run_waiting(server, monkeypatch):
+    from prefect.client.orchestration import get_client
+
+    from flows import progress as module
+
+    took = []
+
+    def hang(*_, **__):
+        time.sleep(60)
+
+    monkeypatch.setattr(module, "TELL_EVERY", 0.01)
+    monkeypatch.setattr(module, "LAST_WORD", 0.1)
+    monkeypatch.setattr(module, "update_progress_artifact", hang)
+
+    def work():
+        start = time.monotonic()
+        with module.progress(3) as ended:
+            for label in "abc":
+                ended(label)
+                time.sleep(0.05)
+        took.append(time.monotonic() - start)
+
+    run = run_flow(work)
+    assert took[0] < 5 and artifacts(run)["pricecut-stages"].data == 0.0
+    with get_client(sync_client=True) as client, module.few_retries():
+        from prefect.settings import PREFECT_CLIENT_MAX_RETRIES
+
+        assert PREFECT_CLIENT_MAX_RETRIES.value() == 1 and client.api_healthcheck() is None
+
+
+def test_secrets_are_nowhere_on_the_page_of_a_run(server, tmp_path, monkeypatch):
+    from prefect.client.orchestration import get_client
+
+    from flows.pipeline import run_pipeline
+
+    root = make(
+        tmp_path / "project",
+        {"a": {"cmd": "echo I hold $SOME_API_KEY", "deps": ["in.txt"], "outs": ["a.txt"]}},
+        in__txt="x",
+    )
+    monkeypatch.chdir(root)
+    monkeypatch.setenv("SOME_API_KEY", SECRET)
+    redaction._redactor_of.cache_clear()
+    state = run_pipeline(return_state=True)
+    assert state.is_failed() and "a.txt" in state.message  # it wrote nothing
+    run = state.state_details.flow_run_id
+
+    with get_client(sync_client=True) as client:
+        end = time.monotonic() + 20
+        while not any("I hold" in log.message for log in client.read_logs()) and time.monotonic() < end:
+            time.sleep(0.2)
+        logs = client.read_logs()
+        everything = [log.message for log in logs] + [
+            str(artifacts(run)),
+            state.message,
+            str(client.read_flow_run(run)),
+        ]
+    assert "I hold ***" in everything and not any(SECRET in said for said in everything)
+    assert artifacts(run)["pricecut-stages"].data == 100.0
+    assert not any(SECRET.encode() in path.read_bytes() for path in root.rglob("*") if path.is_file())

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.changes import MISSING, Verdict, differences, explain
+from flows.causes import MISSING, differences
+from flows.changes import Verdict, explain
 from flows.commands.explain import reasons_table, show_reasons
 from ledger.errors import ConfigurationError
 from tests.flows.tiny import PIPELINE, make_project, shell
@@ -62,7 +63,7 @@ def test_nothing_has_ever_run(tmp_path, monkeypatch):
     assert verdicts() == dict.fromkeys(ALL, "run")
     first, second, *_ = explain(ALL)
     assert [cause.kind for cause in first.causes] == ["never run"]
-    assert [cause.kind for cause in second.causes] == ["never run", "upstream"]
+    assert [cause.kind for cause in second.causes] == ["never run", "in question"]
     assert second.causes[1].what == "first"
 
 
@@ -74,7 +75,7 @@ def test_a_parameter_has_changed_and_what_stands_behind_waits_for_the_result(roo
     assert cause.said == "first.scale: 2 → 5"
     (waits,) = causes("second")
     assert (waits.kind, waits.what, waits.said) == (
-        "upstream",
+        "in question",
         "first",
         "if out/first.txt of first comes out different",
     )
@@ -269,7 +270,8 @@ def test_the_table_and_the_json(root, capsys):
     assert first["verdict"] == "run" and first["causes"][0]["what"] == "first.scale"
     assert second["verdict"] == "depends" and aside == {"stage": "aside", "verdict": "keep", "causes": []}
     show_reasons(ALL, as_json=False)
-    assert "first.scale: 2 → 5" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "first.scale: 2 → 5" in shown and "if what it reads of first comes out different" in shown
 
 
 def test_the_command_says_it_of_all_that_a_target_needs(root):

@@ -17,6 +17,7 @@ from flows.faults import advice, is_sound_state, not_kept, remove_damaged_state,
 from flows.objects import (
     ASIDE,
     clear_halves,
+    copying_errors,
     drop_corrupted,
     fetch_missing,
     forget_hashes,
@@ -176,7 +177,30 @@ def test_nothing_corrupted_is_pushed_where_the_workspace_cannot_help(repo, root)
     assert (root / "out/first.txt").read_text() == "mine\n"
 
 
-def test_a_full_disk_under_the_cache_is_noticed(root):
+def test_the_command_pushes_sound_objects_only(root):
+    store = root.parent / "store"
+    shutil.rmtree(store)
+    text = (root / "params.yaml").read_text()
+    (root / "params.yaml").write_text(text.replace("scale: 2", "scale: 9"))
+    shell(root, "dvc repro -q first")
+    (root / "params.yaml").write_text(text)
+    shell(root, "dvc repro -q first")
+    other = hashlib.md5(b"18\n").hexdigest()
+    corrupt(cached(root, other))
+    corrupt(cached(root, FIRST))
+    done = shell(root, "python -m flows.command push 2>&1")
+    assert FIRST in done.stdout and other in done.stdout and done.stdout.count("was corrupted") == 2
+    assert not (store / "files/md5" / other[:2] / other[2:]).exists()
+    assert (store / "files/md5" / FIRST[:2] / FIRST[2:]).read_bytes() == b"4\n" and (store / "runs").is_dir()
+    shutil.rmtree(store)
+    corrupt(cached(root, FIRST))
+    (root / "out/first.txt").unlink()
+    refused = shell(root, "python -m flows.command push", check=False)
+    assert refused.returncode == 2 and "out/first.txt" in refused.stderr and "nothing is pushed" in refused.stderr
+    assert not store.exists()
+
+
+def test_a_full_disk_under_the_cache_is_noticed(root, capfd):
     from dvc.repo import Repo
 
     (root / "dvc.yaml").write_text(
@@ -186,10 +210,12 @@ def test_a_full_disk_under_the_cache_is_noticed(root):
     with small_disk(root / ".dvc/cache/files/md5"), Repo() as repo:
         (out,) = outs(repo, "big.bin")
         out.save()
-        out.commit(relink=False)  # DVC says nothing
-        assert missing_objects([out]) == ["out/big.bin"]
-        said = str(not_kept(missing_objects([out]), repo.cache.local.path))
-        assert said.startswith("out/big.bin: could not be copied to DVC's cache") and "MB are free" in said
+        with copying_errors() as errors:
+            out.commit(relink=False)  # DVC says nothing
+        assert missing_objects([out]) == ["out/big.bin"] and "failed to transfer" not in capfd.readouterr().err
+        said = str(not_kept(missing_objects([out]), repo.cache.local.path, errors))
+        assert said.startswith("out/big.bin: could not be copied to DVC's cache")
+        assert "(No space left on device), where 0 MB are free" in said
         (half,) = (root / ".dvc/cache/files/md5").rglob(".*.tmp")
         assert clear_halves(repo) == 0, "it may still be written to"
         os.utime(half, (0, 0))

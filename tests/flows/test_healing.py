@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from flows import attempts, running
+from flows import attempts, redaction
 from flows.graph import graph_of
 from flows.heal import heal
 from flows.objects import ASIDE
@@ -239,7 +239,7 @@ def test_a_clock_that_goes_back_between_two_runs(root, notes):
 
 def test_secrets_that_a_stage_says_are_hidden(root, notes, monkeypatch):
     monkeypatch.setenv("SOME_API_KEY", "sk-of-nobody-123")
-    running._redactor.cache_clear()
+    redaction._redactor_of.cache_clear()
     (root / "dvc.yaml").write_text(
         "stages:\n  a:\n    cmd: 'echo with $SOME_API_KEY; cp in.txt a.txt; echo $MORE; false'\n    deps: [in.txt]\n    outs: [a.txt]\n"
     )
@@ -254,7 +254,7 @@ def test_secrets_that_a_stage_says_are_hidden(root, notes, monkeypatch):
         graph = graph_of(repo)
     with pytest.raises(StageError) as failed:
         bring_up_to_date(repository, graph["a"], said.append)
-    running._redactor.cache_clear()
+    redaction._redactor_of.cache_clear()
     assert said[0] == "with ***" and "with ***" in str(failed.value) and logs[-1].startswith("with ***\n")
     everything = json.dumps([said, str(failed.value), logs]) + (root / "dvc.lock").read_text()
     assert "sk-of-nobody-123" not in everything

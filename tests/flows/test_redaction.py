@@ -1,4 +1,5 @@
 import json
+import logging
 import time
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from flows.redaction import (
     HIDDEN,
     find_secrets,
+    hide_in_logs,
     hiding,
     key_variables,
     redact_file,
@@ -152,8 +154,8 @@ def test_a_run_is_refused_where_a_committed_file_holds_a_secret(tmp_path, name):
         refuse_secrets(environment, tmp_path)
     assert "sk-123456789" not in str(refused.value) and str(path) in str(refused.value)
     refuse_secrets({"SOME_API_KEY": "sk-another-one"}, tmp_path)
-    path.write_text("a: default\n")
-    refuse_secrets({"CACHE_KEY": "default"}, tmp_path)
+    path.write_text("a: default\nsize: 1234567\n")
+    refuse_secrets({"CACHE_KEY": "default", "NUMBER_KEY": "1234567"}, tmp_path)
 
 
 def test_a_report_that_holds_a_secret(tmp_path):
@@ -172,6 +174,26 @@ def test_this_repository_holds_none_of_the_secrets_around_it():
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=root, capture_output=True, check=True).stdout.decode()
     files = [root / name for name in listed.split("\0") if name]
     assert list(find_secrets(files, secret_values(os.environ, root))) == []
+
+
+def test_every_record_that_is_logged_is_hidden_its_traceback_too(caplog):
+    made = logging.getLogRecordFactory()
+    try:
+        for secret in ("sk-000000000", "sk-123456789"):
+            hide_in_logs(hiding([secret]))
+        with caplog.at_level(logging.INFO):
+            logging.getLogger("anyone's").info("%s and %d", "sk-123456789", 5)
+            logging.getLogger("anyone's").info("%s", "sk-000000000, which the second does not hide")
+            try:
+                raise ValueError("sk-123456789")
+            except ValueError:
+                logging.getLogger("anyone's").exception("raised")
+    finally:
+        logging.setLogRecordFactory(made)
+    first, second, third = caplog.records
+    assert first.getMessage() == "*** and 5" and second.getMessage().startswith("sk-000000000")
+    formatted = logging.Formatter().format(third)
+    assert "ValueError: ***" in formatted and "sk-123456789" not in formatted
 
 
 def test_it_is_fast():
