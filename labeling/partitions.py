@@ -118,9 +118,10 @@ def over_cluster(
                 f"last): memory ran out, or a function ended the process; give them more, or set a smaller {ROWS}"
             ) from None
         except (CancelledError, OSError) as error:
+            lost = "scheduler was" if client.status != "running" else "workers that held what all partitions need were"
             raise PricecutError(
-                f"{cluster.address}: the Dask scheduler was lost while it worked ({type(error).__name__}); start it again, and this"
-                " stage too"
+                f"{cluster.address}: the Dask {lost} lost while they worked ({type(error).__name__}); see their logs, start them again, "
+                "then this stage"
             ) from None
 
 

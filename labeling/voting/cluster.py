@@ -1,10 +1,10 @@
 """Votes of a large corpus on a Dask cluster: each partition travels once, for declared and row functions together."""
 
-import hashlib
 import io
 import pickle
 import threading
 from collections.abc import Sequence
+from uuid import uuid4
 
 import polars as pl
 from snorkel.labeling import LabelingFunction
@@ -72,12 +72,13 @@ def vote_on_cluster(
     needed = {"row_id"}.union(*(columns_of(function, columns) for function in functions))
     seen = table.select([name for name in columns if name in needed] or columns)
     partitions = (_written(part) for part in batches(seen, cluster.rows, cluster.rows))
-    return end_to_end(over_cluster(cluster, vote_on_partition, package, partitions), len(functions), height)
+    once = (uuid4().hex, package)
+    return end_to_end(over_cluster(cluster, vote_on_partition, once, partitions), len(functions), height)
 
 
-def vote_on_partition(package: bytes, partition: bytes) -> list[Votes]:
-    """Vote on a partition, in a worker; the package is unpacked once a thread."""
-    functions, labels, row_seconds = _unpacked(package)
+def vote_on_partition(once: tuple[str, bytes], partition: bytes) -> list[Votes]:
+    """Vote on a partition, in a worker; the package is unpacked once a thread and run."""
+    functions, labels, row_seconds = _unpacked(*once)
     rows = pl.read_ipc(io.BytesIO(partition))
     planned = [function for function in functions if is_planned(function)]
     coded = [function for function in functions if not is_planned(function)]
@@ -89,10 +90,9 @@ def vote_on_partition(package: bytes, partition: bytes) -> list[Votes]:
     return [named[function.name] for function in functions]
 
 
-def _unpacked(package: bytes) -> tuple[list[LabelingFunction], tuple[str, ...], float]:
-    digest = hashlib.blake2b(package).digest()
-    if getattr(_held, "digest", None) != digest:
-        _held.content, _held.digest = pickle.loads(package), digest
+def _unpacked(run: str, package: bytes) -> tuple[list[LabelingFunction], tuple[str, ...], float]:
+    if getattr(_held, "run", None) != run:
+        _held.content, _held.run = pickle.loads(package), run
     return _held.content
 
 
