@@ -136,6 +136,7 @@ def push(items: Iterable[Item]) -> None:
     """
     with _opened() as repo, _remote_errors():
         for item in items:
+            repo.cloud.get_remote(command="push")
             out = _output(repo, item)
             for odb, objects in out.get_used_objs(force=True).items():
                 if repo.cloud.push(objects, odb=odb).failed:
@@ -158,6 +159,7 @@ def bring(items: Iterable[Item]) -> None:
             if out.exists and not out.workspace_status():
                 continue
             if out.changed_cache():
+                repo.cloud.get_remote(command="fetch")
                 for odb, objects in out.get_used_objs(force=True).items():
                     repo.cloud.pull(objects, odb=odb)
                 out.obj = None
@@ -166,7 +168,6 @@ def bring(items: Iterable[Item]) -> None:
                     f"{item.path} ({item.value}): neither in this clone's cache nor on DVC's remote; `dvc push` where it was made"
                 )
             out.checkout(force=True)
-            out.ignore()
 
 
 def digest_of(path: Path) -> str | None:

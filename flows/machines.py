@@ -40,8 +40,8 @@ HOME = "PRICECUT_HOME"
 """Names a worker's clone; where it is not set, a worker of the coordinator's machine works in the coordinator's."""
 TOPIC = "pricecut"
 LOOK_EVERY = 0.5
-WORKER_WITHIN_S = 60.0
-"""How long a run waits for a worker where none is left."""
+WORKER_WITHIN_S = float(os.environ.get("PRICECUT_DASK_WORKER_WITHIN", "60"))
+"""Seconds a run waits for a worker where none is left."""
 
 _children: dict[str, "subprocess.Popen[str]"] = {}
 
