@@ -1,7 +1,9 @@
 """The ``pricecut`` command: a thin layer over the floors below. Heavy imports wait until a command needs them."""
 
 import json
+import os
 import re
+import signal
 import sys
 from typing import Annotated, Any
 
@@ -84,33 +86,37 @@ cli.command()(check)
 
 @cli.command()
 def run(
-    apps: Annotated[
+    targets: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[APP]...", help="None: all apps of params.yaml.", autocompletion=complete_app),
+        typer.Argument(
+            metavar="[TARGET]...",
+            help="An app, a stage (vote@APP), or a dvc.yaml. None: all apps of params.yaml.",
+            autocompletion=complete_app,
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Bring apps up to date, from sources to report: a Prefect run over DVC's graph.
 
-    Only what has changed is run. Interrupted, it goes on from the last finished stage when started again.
+    Only what has changed is run. Interrupted, or killed, it goes on from where it was when started again.
     """
     enter_root()
-    tell("starting Prefect (a first start on a machine takes up to a minute)")
-    from flows.apps import main_apps, registered_app
-    from flows.pipeline import run_pipeline
-    from flows.results import read_results
-    from flows.tables import results_tables
+    if "PREFECT_API_URL" not in os.environ:
+        tell("starting Prefect (a first start on a machine takes up to a minute)")
+    from flows.apps import main_apps, registered_apps
 
-    names = apps or main_apps()
-    for name in names:
-        registered_app(name)
-    state: Any = run_pipeline(apps=names, return_state=True)
+    names = targets or main_apps()
+    apps = [name for name in names if name in registered_apps()]
+    state = _run_flow(targets)
     if not state.is_completed():
         message = state.message or "the run failed"
         tell(re.sub(r"^exit \d+: ", "", message, flags=re.MULTILINE))
         codes = re.findall(r"^exit (\d+): ", message, flags=re.MULTILINE)
         raise typer.Exit(MEND if codes and set(codes) == {str(MEND)} else FAILED)
-    results = [read_results(name) for name in names]
+    from flows.results import read_results
+    from flows.tables import results_tables
+
+    results = [read_results(name) for name in apps]
     if as_json:
         print(json.dumps([result.as_json() for result in results], ensure_ascii=False, indent=2))
     else:
@@ -118,6 +124,18 @@ def run(
             render(results_tables(result))
     if not all(result.passed for result in results):
         raise typer.Exit(GATES_MISSED)
+
+
+def _run_flow(targets: list[str] | None) -> Any:
+    """Run the flow; a signal that asks this process to end ends the stages that it started too."""
+    from flows.pipeline import run_pipeline
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupt)
+    return run_pipeline(targets=targets, return_state=True)
 
 
 for command in (functions, why, review, agree, predict):
