@@ -4,6 +4,7 @@ import contextlib
 import re
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections import deque
@@ -26,6 +27,7 @@ ASK_EVERY = 0.5
 
 Answer = TypeVar("Answer")
 Place = Callable[[], AbstractContextManager[object]]
+Send = Callable[[Stage, Work, Tell], None]
 
 _running: dict[str, Attempt] = {}
 _stopping = threading.Event()
@@ -50,7 +52,12 @@ class StageError(PricecutError):
 
 
 def bring_up_to_date(
-    repository: Repository, stage: Stage, tell: Tell, place: Place = contextlib.nullcontext, surely: bool = False
+    repository: Repository,
+    stage: Stage,
+    tell: Tell,
+    place: Place = contextlib.nullcontext,
+    surely: bool = False,
+    send: Send | None = None,
 ) -> Outcome:
     """Run a stage if it has changed, bring its outputs back from the run-cache, or join whoever runs it already.
 
@@ -66,6 +73,8 @@ def bring_up_to_date(
         Gives the place in a pool that it needs while it runs.
     surely : bool
         It is known to have changed: a place is asked for at once.
+    send : callable or None
+        Runs it on another machine, and brings what it wrote; None runs it here.
 
     Raises
     ------
@@ -78,6 +87,8 @@ def bring_up_to_date(
         if attempt is None and not surely and not repository.changed([stage.address]):
             return Outcome.UNCHANGED
         with place():
+            if send is not None and attempt is None:
+                return _begin_and_send(repository, stage, send, tell)
             return _begin_and_follow(repository, stage, attempt, tell)
 
 
@@ -133,10 +144,45 @@ def _begin_and_follow(repository: Repository, stage: Stage, left: Attempt | None
         attempts.forget(folder)
         raise code
     edited = _when_free(lambda: repository.finish(stage.address, owner), stage, tell)
-    for name in edited:
-        tell(f"{name} was edited while the stage ran; what came of it is kept, and the next run does it again")
+    _tell_edited(edited, tell)
     attempts.forget(folder)
     return outcome
+
+
+def _begin_and_send(repository: Repository, stage: Stage, send: Send, tell: Tell) -> Outcome:
+    sent: list[tuple[Work, subprocess.Popen[bytes]]] = []
+
+    def start(work: Work) -> int:
+        if _stopping.is_set():
+            raise StageError(stage.label, 1, "not started: the run was interrupted")
+        # By it DVC's other processes see that the stage is busy; it ends with this process.
+        busy = subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE
+        )
+        sent.append((work, busy))
+        return busy.pid
+
+    outcome = _when_free(lambda: repository.begin(stage.address, None, start, lambda: None), stage, tell)
+    if outcome is not Outcome.STARTED:
+        return outcome
+    work, busy = sent[0]
+    try:
+        send(stage, work, tell)
+        edited = _when_free(lambda: repository.finish(stage.address, busy.pid), stage, tell)
+    except BaseException:
+        repository.release(busy.pid)
+        raise
+    finally:
+        busy.kill()
+        busy.wait()
+    _tell_edited(edited, tell)
+    attempts.forget(attempts.folder_of(stage.address))
+    return outcome
+
+
+def _tell_edited(edited: Iterable[str], tell: Tell) -> None:
+    for name in edited:
+        tell(f"{name} was edited while the stage ran; what came of it is kept, and the next run does it again")
 
 
 def _followed(

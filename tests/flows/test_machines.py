@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 from distributed import Client
-from flows.attempts import folder_of
-from flows.repository import Work
 
+from flows.attempts import folder_of
 from flows.exchange import bring, push, read_recipe
 from flows.machines import Order, carry_out, machine
+from flows.repository import Work
 from tests.dask_cluster import dask_cluster
 from tests.flows.clones import DAG, WORK, make_clones
 
