@@ -17,9 +17,9 @@ from prefect.states import Completed, Failed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from flows.apps import main_apps, registered_apps
+from flows.elsewhere import elsewhere
 from flows.graph import Stage, graph_of, targeted, with_needs
 from flows.heal import heal
-from flows.machines import elsewhere
 from flows.pools import ALONE, check_pool, has_place, read_pools, slots_of
 from flows.repository import Outcome, Repository
 from flows.results import as_markdown, read_results
