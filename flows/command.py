@@ -101,18 +101,18 @@ def run(
     Only what has changed is run. Interrupted, or killed, it goes on from where it was when started again.
     """
     enter_root()
-    if "PREFECT_API_URL" not in os.environ:
-        tell("starting Prefect (a first start on a machine takes up to a minute)")
-    from flows.apps import main_apps, registered_apps
+    from flows.apps import registered_apps
+    from flows.nothing_new import names_of
 
-    names = targets or main_apps()
+    names = names_of(targets)
     apps = [name for name in names if name in registered_apps()]
-    state = _run_flow(targets)
-    if not state.is_completed():
-        message = state.message or "the run failed"
-        tell(re.sub(r"^exit \d+: ", "", message, flags=re.MULTILINE))
-        codes = re.findall(r"^exit (\d+): ", message, flags=re.MULTILINE)
-        raise typer.Exit(MEND if codes and set(codes) == {str(MEND)} else FAILED)
+    if not _found_nothing_new(names, targets):
+        state = _run_flow(targets)
+        if not state.is_completed():
+            message = state.message or "the run failed"
+            tell(re.sub(r"^exit \d+: ", "", message, flags=re.MULTILINE))
+            codes = re.findall(r"^exit (\d+): ", message, flags=re.MULTILINE)
+            raise typer.Exit(MEND if codes and set(codes) == {str(MEND)} else FAILED)
     from flows.results import read_results
     from flows.tables import results_tables
 
@@ -126,8 +126,30 @@ def run(
         raise typer.Exit(GATES_MISSED)
 
 
+def _found_nothing_new(names: list[str], targets: list[str] | None) -> bool:
+    """Whether there is nothing to do, which is said, to a server too where there is one."""
+    from flows.heal import heal
+    from flows.nothing_new import can_record, message_of, read_plan, record
+    from flows.repository import Repository
+
+    repository = Repository()
+    with repository.locked() as repo:
+        for line in heal(repo):
+            tell(line)
+    if not can_record() or repository.changed(read_plan(repository, names)):
+        return False
+    tell(message_of(names))
+    try:
+        record(names, targets)
+    except Exception as error:
+        tell(f"the server at {os.environ['PREFECT_API_URL']} was not told ({error})")
+    return True
+
+
 def _run_flow(targets: list[str] | None) -> Any:
     """Run the flow; a signal that asks this process to end ends the stages that it started too."""
+    if "PREFECT_API_URL" not in os.environ:
+        tell("starting Prefect (a first start on a machine takes up to a minute)")
     from flows.pipeline import run_pipeline
 
     def interrupt(*_: object) -> None:

@@ -16,10 +16,11 @@ from prefect.futures import PrefectFuture
 from prefect.states import Completed, Failed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
-from flows.apps import main_apps, registered_apps
+from flows.apps import registered_apps
 from flows.elsewhere import elsewhere
-from flows.graph import Stage, graph_of, targeted, with_needs
+from flows.graph import Stage
 from flows.heal import heal
+from flows.nothing_new import FLOW, message_of, names_of, read_plan
 from flows.pools import ALONE, check_pool, has_place, read_pools, slots_of
 from flows.repository import Outcome, Repository
 from flows.results import as_markdown, read_results
@@ -38,7 +39,7 @@ STATES = {outcome: "Completed" if outcome is Outcome.STARTED else outcome.value.
 RUNNER: TaskRunner[Any] = ThreadPoolTaskRunner(max_workers=AT_ONCE)
 
 
-@flow(name="pricecut", task_runner=RUNNER)
+@flow(name=FLOW, task_runner=RUNNER)
 def run_pipeline(targets: list[str] | None = None) -> Any:
     """Bring apps up to date, from their sources to their reports.
 
@@ -57,17 +58,15 @@ def run_pipeline(targets: list[str] | None = None) -> Any:
 
 def _bring_up_to_date(targets: list[str] | None) -> State[Any]:
     log = get_run_logger()
-    repository = Repository()
+    repository, names = Repository(), names_of(targets)
     with repository.locked() as repo:
         for line in heal(repo):
             log.warning(line)
-        graph = graph_of(repo)
-    names = targets or main_apps() or ["dvc.yaml"]
-    plan = with_needs(graph, [address for name in names for address in targeted(graph, name)])
+    plan = read_plan(repository, names)
     changed = repository.changed(plan)
     log.info("%s: %d stages, %d of them changed", ", ".join(names), len(plan), len(changed))
     if not changed:
-        return Completed(message=f"nothing new: {', '.join(names)}")
+        return Completed(message=message_of(names))
 
     failed = _run_changed(repository, plan, changed)
     if failed:

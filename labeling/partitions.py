@@ -134,7 +134,7 @@ def _connected(address: str) -> Iterator["Client"]:
     quiet = {"distributed.admin.large-graph-warning-threshold": "1 TiB"}
     try:
         client = Client(address, timeout=ANSWERS_WITHIN_S, set_as_default=False, name="pricecut")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError, RuntimeError) as error:  # the last two: TLS without its certificates
         raise PricecutError(
             f"{address}: no Dask scheduler answers there within {ANSWERS_WITHIN_S:g} s ({_in_short(error)}); start one with "
             f"`dask scheduler`, or correct {ADDRESS} or runner.address in params.yaml"
