@@ -21,6 +21,7 @@ from typing import Any
 
 from flows import attempts
 from flows.exchange import Item, Recipe, bring, commit_of, difference, push, read_recipe, written_by
+from flows.heal import heal
 from flows.repository import Repository, Work
 from flows.running import StageError, bring_up_to_date, end_running
 from ledger.errors import DataError, PricecutError
@@ -156,8 +157,12 @@ def run_in_clone(order: Order) -> list[Item]:
         )
     with _alone():
         bring(order.recipe.inputs)
+    repository = Repository()
+    with repository.locked() as repo:
+        for line in heal(repo):
+            _say(line)
     try:
-        bring_up_to_date(Repository(), read_graph()[order.address], _say)
+        bring_up_to_date(repository, read_graph()[order.address], _say)
     except BaseException:
         end_running()
         raise

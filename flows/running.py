@@ -156,9 +156,8 @@ def _begin_and_send(repository: Repository, stage: Stage, send: Send, tell: Tell
         if _stopping.is_set():
             raise StageError(stage.label, 1, "not started: the run was interrupted")
         # By it DVC's other processes see that the stage is busy; it ends with this process.
-        busy = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE
-        )
+        waits = [sys.executable, "-I", "-S", "-c", "import sys; sys.stdin.read()", "pricecut", stage.address]
+        busy = subprocess.Popen(waits, stdin=subprocess.PIPE)
         sent.append((work, busy))
         return busy.pid
 
