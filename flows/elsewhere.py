@@ -35,7 +35,7 @@ def elsewhere() -> Iterator["Elsewhere | None"]:
     """Give the workers on which a run's stages run; None where they run in threads of this process' machine."""
     runner = read_runner()
     with open_cluster(runner) as dask:
-        workers = Elsewhere(dask, runner.resources) if dask else None
+        workers = Elsewhere(dask, runner.resources, runner.partition_rows) if dask else None
         try:
             yield workers
         except BaseException:
@@ -54,10 +54,13 @@ class Elsewhere:
         Started.
     resources : list of str
         Pools whose stages go only to workers that offer a resource of that name.
+    partition_rows : int
+        Rows of the partitions that stages may hand to the cluster in their turn.
     """
 
     dask: "DaskTaskRunner"
     resources: list[str]
+    partition_rows: int
     _busy: Counter[str] = field(default_factory=Counter)
     _tells: dict[str, Tell] = field(default_factory=dict)
     _guard: threading.Lock = field(default_factory=threading.Lock)
@@ -85,7 +88,7 @@ class Elsewhere:
             If it failed, or no worker could run it.
         """
         recipe = read_recipe(stage.address)
-        order = _order(stage, work, recipe)
+        order = _order(stage, work, recipe, self.partition_rows)
         worker = self._chosen(stage)
         with self._heard(order.id, tell), self._counted(worker):
             push(recipe.inputs)
@@ -201,13 +204,12 @@ def _task(label: str) -> Any:
     return on_worker
 
 
-def _order(stage: Stage, work: Work, recipe: Recipe) -> Order:
+def _order(stage: Stage, work: Work, recipe: Recipe, rows: int) -> Order:
     dvcs = {name: value for name, value in work.environment.items() if name.startswith("DVC_")}
     told = Work(work.commands, work.folder, dvcs, work.outputs, work.inputs)
     root = Path.cwd()
-    return Order(
-        uuid4().hex, stage.address, str(root), machine(), commit_of(root), recipe, told, stage.contract.timeout
-    )
+    here, timeout = str(root), stage.contract.timeout
+    return Order(uuid4().hex, stage.address, here, machine(), commit_of(root), recipe, told, timeout, rows)
 
 
 def _note(address: str, home: list[str] | None) -> None:

@@ -24,6 +24,7 @@ from flows.exchange import Item, Recipe, bring, commit_of, difference, push, rea
 from flows.heal import heal
 from flows.repository import Repository, Work
 from flows.running import StageError, bring_up_to_date, end_running
+from labeling.partitions import ADDRESS, ROWS
 from ledger.errors import DataError, PricecutError
 
 HOME = "PRICECUT_HOME"
@@ -49,6 +50,8 @@ class Order:
         How it is run where the worker works in the coordinator's clone.
     timeout : float or None
         Seconds, for the same.
+    partition_rows : int
+        Rows of the partitions that the stage may hand to the cluster in its turn.
     """
 
     id: str
@@ -59,6 +62,7 @@ class Order:
     recipe: Recipe
     work: Work
     timeout: float | None
+    partition_rows: int
 
     def as_json(self) -> dict[str, Any]:
         """Return it as plain data."""
@@ -99,6 +103,7 @@ def carry_out(order: dict[str, Any]) -> dict[str, Any]:
     secede()  # the stage's own partitions may need this thread
     with tempfile.TemporaryDirectory(prefix="pricecut-") as folder:
         answer = Path(folder) / "answer.json"
+        partitioned = {ADDRESS: worker.scheduler.address, ROWS: str(order["partition_rows"])}
         command = [sys.executable, "-m", __name__, str(answer), *(["--in-place"] if in_place else [])]
         process = subprocess.Popen(
             command,
@@ -108,7 +113,7 @@ def carry_out(order: dict[str, Any]) -> dict[str, Any]:
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            env=os.environ | {"PYTHONUNBUFFERED": "1", "PRICECUT_DASK_ADDRESS": worker.scheduler.address},
+            env=os.environ | partitioned | {"PYTHONUNBUFFERED": "1"},
             start_new_session=True,
         )
         _children[order["id"]] = process

@@ -34,7 +34,8 @@ WORK = """\
 import os, pathlib, sys, time
 seconds, out, *reads = sys.argv[1:]
 out = pathlib.Path(out)
-print(f"{out} begins in {pathlib.Path.cwd().name}, beside {os.environ.get('PRICECUT_DASK_ADDRESS')}", flush=True)
+print(f"{out} begins in {pathlib.Path.cwd().name}, beside {os.environ.get('PRICECUT_DASK_ADDRESS')} "
+      f"({os.environ.get('PRICECUT_DASK_PARTITION_ROWS')} rows)", flush=True)
 pathlib.Path(".pricecut", out.name + ".pid").write_text(str(os.getpid()))
 time.sleep(float(seconds))
 word = pathlib.Path("params.yaml").read_text().split("word: ")[1].split()[0]

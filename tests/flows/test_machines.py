@@ -44,7 +44,7 @@ def order_for(clones, address, where=None):
     with inside(clones.root):
         recipe = read_recipe(address)
         work = Work([["/bin/sh", "-c", recipe.definition["cmd"]]], str(clones.root), {}, [], {})
-        return Order("1", address, str(where or clones.root), machine(), "abc", recipe, work, None)
+        return Order("1", address, str(where or clones.root), machine(), "abc", recipe, work, None, 77)
 
 
 def send(client, order, worker):
@@ -66,7 +66,9 @@ def test_a_worker_runs_a_stage_in_its_clone_and_its_outputs_come_through_the_rem
         answer = send(client, order, f"worker-{number}")
         (output,) = answer["outputs"]
         assert output["path"] == "out/split.txt" and (clones.base / f"clone-{number}" / output["path"]).exists()
-        assert any(said[0] == "1" and f"begins in clone-{number}" in said[1] for said in heard)
+        assert any(
+            said[0] == "1" and f"begins in clone-{number}" in said[1] and "(77 rows)" in said[1] for said in heard
+        )
     assert not (clones.root / "out").exists()
     from flows.exchange import Item
 
