@@ -5,6 +5,7 @@ partition. What is computed there is what would be computed here: a worker that 
 """
 
 import hashlib
+import importlib
 import logging
 import os
 import platform
@@ -102,11 +103,14 @@ def over_cluster(
     with _connected(cluster.address) as client:
         try:
             threads = sum(client.nthreads().values())
+            # By name, and by a function that is sent along: the scheduler reads the tasks, and need not have this code.
+            name = (work.__module__, work.__qualname__)
+            in_worker = lambda *task: __import__("labeling.partitions", fromlist=["_"]).carry_out(*task)  # noqa: E731
             (everywhere,) = client.scatter([shared], broadcast=True, hash=False)
             logger.info("partitions of %d rows go to %s (%d threads)", cluster.rows, cluster.address, threads)
             waiting: deque[Future] = deque()
             for partition in partitions:
-                waiting.append(client.submit(_work, CODE, work, everywhere, partition, pure=False, key=None))
+                waiting.append(client.submit(in_worker, CODE, name, everywhere, partition, pure=False))
                 del partition
                 if len(waiting) >= AHEAD * threads:
                     yield _answer(waiting.popleft())
@@ -149,17 +153,16 @@ def _connected(address: str) -> Iterator["Client"]:
         yield client
 
 
-def _work(
-    code: str, work: Callable[[Shared, Partition], Answer], shared: Shared, partition: Partition
-) -> Answer | PricecutError:
+def carry_out(code: str, work: tuple[str, str], shared: Any, partition: Any) -> Any:
     """Work on a partition, in a worker; what is wrong comes back as a value, so that the worker's log has no trace of it."""
     if code != CODE:
         return PricecutError(
             f"the Dask worker on {platform.node()} (process {os.getpid()}) runs other code, or versions of {', '.join(STANDS_ON)} or "
             "Python, than this stage; bring its clone and environment up to date and start it again"
         )
+    module, name = work
     try:
-        return work(shared, partition)
+        return getattr(importlib.import_module(module), name)(shared, partition)
     except PricecutError as error:
         return error
 

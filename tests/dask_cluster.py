@@ -24,7 +24,9 @@ class DaskCluster:
 
 
 @contextmanager
-def dask_cluster(folder: Path, clones: Sequence[tuple[Path, dict[str, str]]]) -> Iterator[DaskCluster]:
+def dask_cluster(
+    folder: Path, clones: Sequence[tuple[Path, dict[str, str]]], scheduler: dict[str, str] | None = None
+) -> Iterator[DaskCluster]:
     """Start a scheduler, and a worker of one thread in each folder with an environment of its own."""
     found = folder / "scheduler.json"
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "POLARS_MAX_THREADS": "1"}
@@ -36,7 +38,17 @@ def dask_cluster(folder: Path, clones: Sequence[tuple[Path, dict[str, str]]]) ->
             processes.append(subprocess.Popen(command, cwd=cwd, env=environment | env, stdout=log, stderr=log))
 
     try:
-        start("scheduler", "scheduler", *ON_LOOPBACK, "--port", 0, "--scheduler-file", found, cwd=folder, env={})
+        start(
+            "scheduler",
+            "scheduler",
+            *ON_LOOPBACK,
+            "--port",
+            0,
+            "--scheduler-file",
+            found,
+            cwd=folder,
+            env=scheduler or {},
+        )
         for number, (cwd, env) in enumerate(clones, start=1):
             options = (*ON_LOOPBACK, "--nthreads", 1, "--no-nanny", "--name", f"worker-{number}")
             words = ("worker", "--scheduler-file", found, *options, "--local-directory", folder / f"scratch-{number}")
