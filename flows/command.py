@@ -95,6 +95,9 @@ def run(
         ),
     ] = None,
     as_json: AsJson = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say of each stage why it would run, or why not. Runs and writes nothing.")
+    ] = False,
 ) -> None:
     """Bring apps up to date, from sources to report: a Prefect run over DVC's graph.
 
@@ -105,6 +108,11 @@ def run(
     from flows.nothing_new import names_of
 
     names = names_of(targets)
+    if explain:
+        from flows.commands.explain import show_reasons
+
+        show_reasons(names, as_json)
+        return
     apps = [name for name in names if name in registered_apps()]
     if not _found_nothing_new(names, targets):
         state = _run_flow(targets)
@@ -148,8 +156,12 @@ def _found_nothing_new(names: list[str], targets: list[str] | None) -> bool:
 
 def _run_flow(targets: list[str] | None) -> Any:
     """Run the flow; a signal that asks this process to end ends the stages that it started too."""
+    from flows.orphans import end_orphans, own_what_starts
+
     if "PREFECT_API_URL" not in os.environ:
         tell("starting Prefect (a first start on a machine takes up to a minute)")
+    own_what_starts()
+    end_orphans()
     from flows.pipeline import run_pipeline
 
     def interrupt(*_: object) -> None:

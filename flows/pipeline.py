@@ -1,7 +1,6 @@
 """The Prefect flow: one task for each stage of DVC's graph that has changed, side by side within the pools of ``params.yaml``."""
 
 import queue
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,24 +8,25 @@ from functools import partial
 from typing import Any
 
 from prefect import flow, get_run_logger, task
-from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
 from prefect.states import Completed, Failed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
-from flows.apps import registered_apps
+from flows.apps import registered_app, registered_apps
+from flows.artifacts import progress, publish_results
 from flows.elsewhere import elsewhere
 from flows.graph import Stage
 from flows.heal import heal
 from flows.nothing_new import FLOW, message_of, names_of, read_plan
 from flows.pools import ALONE, check_pool, has_place, read_pools, slots_of
+from flows.redaction import refuse_leaks, refuse_secrets
 from flows.repository import Outcome, Repository
-from flows.results import as_markdown, read_results
 from flows.running import Send, bring_up_to_date, end_running
 from flows.slots import Slots, slots
 from ledger.errors import PricecutError
+from ledger.places import Places
 
 AT_ONCE = 256
 """Threads; how many stages run is what the pools decide."""
@@ -58,6 +58,7 @@ def run_pipeline(targets: list[str] | None = None) -> Any:
 
 def _bring_up_to_date(targets: list[str] | None) -> State[Any]:
     log = get_run_logger()
+    refuse_secrets()
     repository, names = Repository(), names_of(targets)
     with repository.locked() as repo:
         for line in heal(repo):
@@ -68,18 +69,20 @@ def _bring_up_to_date(targets: list[str] | None) -> State[Any]:
     if not changed:
         return Completed(message=message_of(names))
 
-    failed = _run_changed(repository, plan, changed)
+    with progress(len(plan)) as ended:
+        failed, moved = _run_changed(repository, plan, changed, ended)
     if failed:
         return Failed(message="\n".join(failed))
     for name in set(names) & set(registered_apps()):
-        create_markdown_artifact(
-            as_markdown(read_results(name)), key=re.sub(r"[^a-z0-9]+", "-", name), description=f"pricecut {name}"
-        )
+        refuse_leaks([Places(name).report.parent, registered_app(name).pipeline.with_suffix(".lock")])
+        publish_results(name, moved)
     return Completed(message=f"up to date: {', '.join(names)}")
 
 
-def _run_changed(repository: Repository, plan: dict[str, Stage], changed: set[str]) -> list[str]:
-    """Run what has changed, and what reads anything that moved; return the messages of stages that failed.
+def _run_changed(
+    repository: Repository, plan: dict[str, Stage], changed: set[str], note: Callable[[str], None]
+) -> tuple[list[str], set[str]]:
+    """Run what has changed, and what reads anything that moved; return the messages of stages that failed, the labels of those that moved.
 
     A stage is handed to Prefect when what it needs is there and its pool has a place, so that of those that could start
     the one with the highest priority does. One that runs alone lets nobody past who comes after it.
@@ -103,6 +106,7 @@ def _run_changed(repository: Repository, plan: dict[str, Stage], changed: set[st
                 if address not in changed and not any(moved[need] for need in stage.needs):
                     log.debug("%s: unchanged", stage.label)
                     moved[address] = False
+                    note(stage.label)
                     del left[address]
                     continue
                 if has_place(stage.contract.pool, busy, sizes):
@@ -121,6 +125,7 @@ def _run_changed(repository: Repository, plan: dict[str, Stage], changed: set[st
             address = _next(ended)
             future = running.pop(address)
             future.wait()
+            note(plan[address].label)
             state = future.state
             if state.is_completed():
                 moved[address] = bool(state.result())
@@ -128,7 +133,7 @@ def _run_changed(repository: Repository, plan: dict[str, Stage], changed: set[st
                 failed[address] = str(state.message)
     for stage in left.values():
         log.warning("%s: not run, as a stage that it needs has failed", stage.label)
-    return list(failed.values())
+    return list(failed.values()), {plan[address].label for address, ran in moved.items() if ran}
 
 
 def _note(ended: "queue.SimpleQueue[str]", address: str, _: PrefectFuture[Any]) -> None:

@@ -9,6 +9,7 @@ import contextlib
 import json
 import logging
 import os
+import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -16,10 +17,16 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from flows.faults import is_sound_state, mend_locks, not_kept, remove_damaged_state, translate
 from flows.lockfile import join, split, write_whole
+from flows.objects import drop_corrupted, fetch_missing, forget_hashes, missing_objects
+from flows.reading import earlier_outputs, state_folder
 from ledger.errors import ConfigurationError, DataError
 
+logger = logging.getLogger(__name__)
+
 Inputs = dict[str, Any]
+Tell = Callable[[str], None]
 
 
 class Outcome(Enum):
@@ -90,6 +97,8 @@ class Repository:
             with _named_errors(), self._repo.lock:
                 self._depth = 1
                 try:
+                    for line in () if self._stages else mend_locks(Path(self._repo.root_dir)):
+                        logger.warning(line)
                     self._read()
                     yield self._repo
                 finally:
@@ -113,6 +122,7 @@ class Repository:
         known: Inputs | None,
         start: Callable[[Work], int],
         clear: Callable[[], None],
+        tell: Tell = logger.warning,
     ) -> Outcome:
         """Find out what a stage needs, and start it where it has to run.
 
@@ -126,6 +136,8 @@ class Repository:
             Starts the work, and returns the process id by which other DVC processes see that the stage is busy.
         clear : callable
             Called before outputs are removed or brought back: ends what still works on them.
+        tell : callable
+            Takes what is to be said of objects that were corrupted or missing.
 
         Raises
         ------
@@ -148,6 +160,10 @@ class Repository:
             self._open[address] = stage
             if known is not None and _plain(inputs) == _plain(known):
                 return Outcome.JOINED
+            as_recorded = not stage.cmd_changed and all(dep.hash_info == info for dep, info, _ in before)
+            if as_recorded and not stage.always_changed and self._keep_again(stage):
+                return Outcome.UNCHANGED
+            coming = earlier_outputs(stage, as_recorded)
             clear()
             for dep, info, meta in before:  # the run-cache compares with what the lock says
                 dep.hash_info, dep.meta = info, meta
@@ -155,6 +171,8 @@ class Repository:
                 return Outcome.UNCHANGED
             with _busy():
                 stage.remove_outs(ignore_remove=False, force=False)
+            if coming is not None:
+                self._bring(coming, tell)
             if self._restore(stage):
                 self._keep(stage, cached=True)
                 return Outcome.RESTORED
@@ -227,6 +245,23 @@ class Repository:
         with _busy():
             return bool(stage.changed()) or bool(stage.always_changed)
 
+    def _keep_again(self, stage: Any) -> bool:
+        """Put outputs that the cache has lost back into it, where all of them stand in the workspace as dvc.lock has them."""
+        if not all(out.hash_info and out.exists for out in stage.outs):
+            return False
+        forget_hashes(self._repo, stage.outs)
+        if not all(out.get_hash() == out.hash_info for out in stage.outs):
+            return False
+        self._put_into_cache(stage)
+        return True
+
+    def _bring(self, outs: list[Any], tell: Tell) -> None:
+        """See to it that what DVC is about to bring back is sound, and there; it looks at neither itself."""
+        root = Path(self._repo.root_dir)
+        for line in drop_corrupted(outs, root):
+            tell(line)
+        fetch_missing(self._repo, outs, tell, root)
+
     def _restore(self, stage: Any) -> bool:
         from dvc.exceptions import CheckoutError
         from dvc.stage.cache import RunCacheNotFoundError
@@ -238,15 +273,24 @@ class Repository:
             return False
 
     def _keep(self, stage: Any, cached: bool) -> None:
+        forget_hashes(self._repo, stage.outs)
         stage.save_outs()
         stage.md5 = stage.compute_md5()
         uncached = any(not out.use_cache for out in stage.outs if not (out.is_metric or out.is_plot))
         if cached and not uncached:
             self._repo.stage_cache.save(stage)
-        # Without linking outputs anew: until dvc.lock says so, they are the one proof that the work is done.
-        stage.commit(relink=False)
+        self._put_into_cache(stage)
         self._write_entry(stage)
         stage.cmd_changed = False
+
+    def _put_into_cache(self, stage: Any) -> None:
+        # DVC leaves an object that is there already where it is, whatever its bytes.
+        for line in drop_corrupted(stage.outs, Path(self._repo.root_dir)):
+            logger.warning(line)
+        # Without linking outputs anew: until dvc.lock says so, they are the one proof that the work is done.
+        stage.commit(relink=False)
+        if lacking := missing_objects(stage.outs):
+            raise not_kept(lacking, self._repo.cache.local.path)
 
     def _write_entry(self, stage: Any) -> None:
         from dvc.stage.serialize import to_lockfile
@@ -301,6 +345,15 @@ def open_repository(wait: bool = False) -> Any:
     logging.getLogger("dvc").setLevel(logging.ERROR)
     try:
         with _named_errors():
+            try:
+                repo = Repo(_wait_for_lock=wait)
+                if is_sound_state(Path(repo.site_cache_dir)):
+                    return repo
+                repo.close()
+            except sqlite3.DatabaseError:
+                pass
+            for line in remove_damaged_state(state_folder()):
+                logger.warning(line)
             return Repo(_wait_for_lock=wait)
     except NotDvcRepoError:
         raise ConfigurationError(
@@ -310,14 +363,17 @@ def open_repository(wait: bool = False) -> Any:
 
 @contextlib.contextmanager
 def _named_errors() -> Iterator[None]:
-    from dvc.exceptions import DvcException, NotDvcRepoError
+    from dvc.exceptions import NotDvcRepoError
 
     try:
         yield
-    except NotDvcRepoError:
+    except (NotDvcRepoError, Busy):
         raise
-    except DvcException as error:
-        raise DataError(f"DVC: {error}") from error
+    except Exception as error:
+        said = translate(error)
+        if said is None or said is error:
+            raise
+        raise said from error
 
 
 @contextlib.contextmanager

@@ -1,6 +1,8 @@
 """Brings one stage up to date: held against other runs, started or joined, followed to its end, and kept."""
 
 import contextlib
+import functools
+import os
 import re
 import signal
 import subprocess
@@ -15,7 +17,9 @@ from typing import TypeVar
 
 from flows import attempts
 from flows.attempts import Attempt, Tell
+from flows.faults import advice, full_disk
 from flows.graph import Stage, label_of
+from flows.redaction import Redact, redact_file, redactor
 from flows.repository import Busy, Outcome, Repository, Work
 from flows.supervise import PROCESS_KILLED, TIMED_OUT
 from ledger.errors import PricecutError
@@ -124,7 +128,7 @@ def _begin_and_follow(repository: Repository, stage: Stage, left: Attempt | None
             attempts.forget(folder)
 
     outcome = _when_free(
-        lambda: repository.begin(stage.address, left.inputs if left else None, start, clear), stage, tell
+        lambda: repository.begin(stage.address, left.inputs if left else None, start, clear, tell), stage, tell
     )
     if outcome in (Outcome.UNCHANGED, Outcome.RESTORED):
         attempts.forget(folder)
@@ -191,8 +195,10 @@ def _followed(
     if owner is None:
         return None if attempts.exit_code(attempt) == 0 else _failure(stage, attempts.exit_code(attempt) or 1, [])
     said: deque[str] = deque(maxlen=TAIL)
+    redact = _redactor(Path.cwd())
 
     def pass_on(line: str) -> None:
+        line = redact(line)
         if is_worth_telling(line):
             said.append(line)
             tell(line)
@@ -204,12 +210,18 @@ def _followed(
         code = attempts.follow(attempt, owner, pass_on)
         if process is not None:
             process.wait()
+        redact_file(attempt.folder / "log.txt", redact)
     except BaseException:  # Ctrl-C
         attempts.stop(attempt)
         raise
     finally:
         _running.pop(attempt.token, None)
     return _failure(stage, code, said) if code else None
+
+
+@functools.cache
+def _redactor(root: Path) -> Redact:
+    return redactor(os.environ, root)
 
 
 def _when_free(ask: Callable[[], Answer], stage: Stage, tell: Tell) -> Answer:
@@ -242,6 +254,8 @@ def is_worth_telling(line: str) -> bool:
 def _failure(stage: Stage, code: int, said: Iterable[str]) -> StageError:
     """Turn what a failed stage said into one message."""
     lines, label = list(said), label_of(stage.address)
+    if hint := advice(lines):
+        return StageError(label, 2, "\n".join([*lines[-3:], hint]))
     if code == 2 and lines:
         name = label.partition("@")[0]
         first = next((i for i, line in enumerate(lines) if line.startswith(f"{name} ")), len(lines) - 1)
@@ -249,6 +263,8 @@ def _failure(stage: Stage, code: int, said: Iterable[str]) -> StageError:
     if code == TIMED_OUT and stage.contract.timeout is not None:
         why = f"took longer than {stage.contract.timeout:g} s, its timeout in dvc.yaml, and was ended"
         return StageError(label, code, "\n".join([why, *lines]))
+    if hint := full_disk(Path.cwd()):
+        return StageError(label, 2, "\n".join([*lines[-3:], hint]))
     if code > PROCESS_KILLED:
         number = code - PROCESS_KILLED
         name = signal.Signals(number).name if number in set(signal.Signals) else str(number)
