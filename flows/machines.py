@@ -23,7 +23,7 @@ from flows import attempts
 from flows.exchange import Item, Recipe, bring, commit_of, difference, push, read_recipe, written_by
 from flows.heal import heal
 from flows.repository import Repository, Work
-from flows.running import StageError, bring_up_to_date, end_running
+from flows.running import bring_up_to_date, end_running, followed
 from labeling.partitions import ADDRESS, ROWS
 from ledger.errors import DataError, PricecutError
 
@@ -184,7 +184,9 @@ def run_in_place(order: Order) -> list[Item]:
     StageError
         If the stage failed.
     """
-    folder = attempts.folder_of(order.address)
+    from flows.graph import read_graph
+
+    folder, process = attempts.folder_of(order.address), None
     attempt = attempts.find(folder)  # of a worker that died
     supervisor = attempts.supervisor_of(attempt) if attempt else None
     if attempt is None or (supervisor is None and not attempts.is_finished(attempt)):
@@ -193,14 +195,10 @@ def run_in_place(order: Order) -> list[Item]:
             folder, work.commands, work.folder, environment, work.outputs, work.inputs, order.timeout
         )
         supervisor = process.pid
-    try:
-        code = attempts.follow(attempt, supervisor, _say) if supervisor else 0
-    except BaseException:
-        attempts.stop(attempt)
-        raise
-    if code:
+    failure = followed(read_graph()[order.address], attempt, process, supervisor, _say)
+    if failure:
         attempts.forget(folder)
-        raise StageError(order.address, code, f"exited with {code} on {platform.node()}")
+        raise failure
     return []
 
 
@@ -215,9 +213,8 @@ def _alone() -> Iterator[None]:
 
 
 def _say(line: str) -> None:
-    with contextlib.suppress(
-        BrokenPipeError
-    ):  # the worker was killed; what it started goes on, and the next run finds it
+    # A worker that was killed hears nothing more; what it started goes on, and the next run finds it.
+    with contextlib.suppress(BrokenPipeError):
         sys.stdout.write(line + "\n")
         sys.stdout.flush()
 

@@ -141,7 +141,7 @@ def _begin_and_follow(repository: Repository, stage: Stage, left: Attempt | None
         )
     else:
         (attempt, process), owner = started[0], started[0][1].pid
-    code = _followed(stage, attempt, process, owner, tell)
+    code = followed(stage, attempt, process, owner, tell)
     if code:
         repository.release(owner)
         attempts.stop(attempt)
@@ -170,7 +170,8 @@ def _begin_and_send(repository: Repository, stage: Stage, send: Send, tell: Tell
         return outcome
     work, busy = sent[0]
     try:
-        send(stage, work, tell)
+        redact = _redactor(Path.cwd())
+        send(stage, work, lambda line: tell(redact(line)))
         edited = _when_free(lambda: repository.finish(stage.address, busy.pid), stage, tell)
     except BaseException:
         repository.release(busy.pid)
@@ -188,7 +189,7 @@ def _tell_edited(edited: Iterable[str], tell: Tell) -> None:
         tell(f"{name} was edited while the stage ran; what came of it is kept, and the next run does it again")
 
 
-def _followed(
+def followed(
     stage: Stage, attempt: Attempt, process: "subprocess.Popen[bytes] | None", owner: int | None, tell: Tell
 ) -> StageError | None:
     """Follow an attempt to its end; return what to say if it failed."""

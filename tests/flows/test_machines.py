@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from distributed import Client
 
+from flows import attempts
 from flows.attempts import folder_of
 from flows.exchange import bring, push, read_recipe
 from flows.machines import Order, carry_out, machine
@@ -23,8 +24,9 @@ def clones(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def client(clones):
+    workers = [(folder, environment | {"SECRET_KEY": "hush-hush"}) for folder, environment in clones.workers()]
     with (
-        dask_cluster(clones.base, clones.workers()) as cluster,
+        dask_cluster(clones.base, workers) as cluster,
         Client(cluster.address, set_as_default=False) as connected,
     ):
         yield connected
@@ -111,11 +113,10 @@ def test_a_worker_of_the_coordinators_clone_works_in_place(clones, client):
     (clones.base / "clone-1" / "out" / "split.txt").unlink()
     assert send(client, order, "worker-1") == {"outputs": []}
     assert (clones.base / "clone-1" / "out" / "split.txt").exists()
-    failing = Order(**vars(order) | {"work": Work([["/bin/sh", "-c", "exit 3"]], str(clones.base), {}, [], {})})
     with inside(clones.base / "clone-1"):
-        from flows import attempts
-
         assert attempts.is_finished(attempts.find(folder_of("split")))
         attempts.forget(folder_of("split"))
-    answer = send(client, failing, "worker-1")
-    assert answer["code"] == 3 and "exited with 3" in answer["error"]
+    commands = [["/bin/sh", "-c", "echo split: no such thing as $SECRET_KEY; exit 2"]]
+    failing = Order(**vars(order) | {"work": Work(commands, str(clones.base), {}, [], {})})
+    # What a worker's own environment holds as a secret does not leave it.
+    assert send(client, failing, "worker-1") == {"error": "split: no such thing as ***", "code": 2}
