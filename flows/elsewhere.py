@@ -151,7 +151,7 @@ class Elsewhere:
                 f"workers died one after another while they ran it, {error.last_worker.address} the last; memory may have run out",
             ) from None
         except Exception as error:  # whatever Dask or Prefect raises
-            raise _refused(stage, error) from error
+            raise refusal(stage, error) from error
 
     def _submit(self, stage: Stage, order: Order, worker: str) -> Any:
         from dask.base import annotate
@@ -188,12 +188,13 @@ class Elsewhere:
             self._tells[order](line)
 
 
-def _refused(stage: Stage, error: Exception) -> StageError:
+def refusal(stage: Stage, error: Exception) -> StageError:
+    """Return what to say of an error that Dask or Prefect raised: what to do, where that is known."""
     said = " ".join(str(error).split())
     if "deserialization" in said or isinstance(error, ImportError):
         why = "the Dask scheduler or a worker runs in another environment; start them again, by the .venv/bin/dask of an up-to-date clone"
         return StageError(stage.label, 2, f"{why} ({said})")
-    if "connection" in said.lower():
+    if "reach API" in said or "connection" in said.lower():
         why = "a Dask worker does not reach the Prefect server; set PREFECT_API_URL, here, to an address that workers reach too"
         return StageError(stage.label, 2, f"{why} ({type(error).__name__}: {said})")
     return StageError(stage.label, 1, f"a Dask worker could not run it: {type(error).__name__}: {said}")

@@ -65,7 +65,7 @@ def dask_cluster(
             process.terminate()
         for process in processes:
             try:
-                process.wait(10)
+                process.wait(3)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()

@@ -2,6 +2,8 @@ from pathlib import Path
 
 import pytest
 
+from flows.elsewhere import refusal
+from flows.graph import Contract, Stage
 from flows.runners import open_cluster, read_runner
 from labeling.partitions import ADDRESS, PARTITION_ROWS
 from ledger.errors import ConfigurationError
@@ -82,3 +84,18 @@ def test_a_scheduler_that_is_not_there(written, monkeypatch):
         open_cluster(read_runner()),
     ):
         pass
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (RuntimeError("Failed to reach API at http://127.0.0.1:9/api/"), 2, "set PREFECT_API_URL, here, to an address"),
+        (RuntimeError("Error during deserialization of the task graph."), 2, "start them again, by the .venv/bin/dask"),
+        (ModuleNotFoundError("No module named 'flows'"), 2, "start them again, by the .venv/bin/dask"),
+        (ValueError("else"), 1, "a Dask worker could not run it: ValueError: else"),
+    ],
+)
+def test_what_dask_and_prefect_raise_is_said_as_what_to_do(error, code, said):
+    stage = Stage("vote@x", Contract(), (), ())
+    failure = refusal(stage, error)
+    assert failure.exit_code == code and said in str(failure) and str(failure).startswith("vote@x: ")
