@@ -62,6 +62,7 @@ class Elsewhere:
     resources: list[str]
     partition_rows: int
     _busy: Counter[str] = field(default_factory=Counter)
+    _given: Counter[str] = field(default_factory=Counter)
     _tells: dict[str, Tell] = field(default_factory=dict)
     _guard: threading.Lock = field(default_factory=threading.Lock)
     _flow: Context = field(default_factory=copy_context)
@@ -120,9 +121,10 @@ class Elsewhere:
             )
         before = _noted(stage.address)
         with self._guard:
-            # Where the same clone has several workers, and where none has run it, the one with the fewest stages.
-            chosen = min(homes, key=lambda address: (homes[address] != before, self._busy[address]))
+            # Where the same clone has several workers, and where none has run it, the one with the fewest stages, now and so far.
+            chosen = min(homes, key=lambda at: (homes[at] != before, self._busy[at], self._given[at]))
             self._busy[chosen] += 1
+            self._given[chosen] += 1
         _note(stage.address, homes[chosen])
         return chosen
 

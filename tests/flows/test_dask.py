@@ -74,6 +74,7 @@ def started(made: Clones, cluster: DaskCluster) -> subprocess.Popen[str]:
 
 
 def test_two_clones_share_the_stages_and_the_lock_is_a_serial_runs(clones):
+    seconds(clones, 1)
     with dask_cluster(clones.base, clones.workers()) as cluster:
         said = pricecut_run(clones, cluster)
         assert "right  out/right begins in clone-" in said and f"beside {cluster.address}" in said
