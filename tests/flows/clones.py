@@ -37,6 +37,8 @@ out = pathlib.Path(out)
 print(f"{out} begins in {pathlib.Path.cwd().name}, beside {os.environ.get('PRICECUT_DASK_ADDRESS')} "
       f"({os.environ.get('PRICECUT_DASK_PARTITION_ROWS')} rows)", flush=True)
 pathlib.Path(".pricecut", out.name + ".pid").write_text(str(os.getpid()))
+with open(".pricecut/ran", "a") as ran:
+    ran.write(out.name + "\\n")
 time.sleep(float(seconds))
 word = pathlib.Path("params.yaml").read_text().split("word: ")[1].split()[0]
 if word == "wrong":
@@ -75,6 +77,11 @@ class Clones:
 
     def workers(self) -> list[tuple[Path, dict[str, str]]]:
         return [(self.base, self.environment | {"PRICECUT_HOME": str(self.base / f"clone-{n}")}) for n in (1, 2)]
+
+    def ran(self) -> list[str]:
+        """Return what ran in the workers' clones, in their order."""
+        files = [self.base / f"clone-{number}" / ".pricecut" / "ran" for number in (1, 2)]
+        return [line for file in files if file.exists() for line in file.read_text().split()]
 
     def wait_for(self, path: str) -> Path:
         """Return the clone in which a file appears."""

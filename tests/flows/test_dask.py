@@ -142,6 +142,19 @@ def test_ctrl_c_ends_what_runs_on_the_workers_and_the_next_run_goes_on(clones):
         assert is_as_serial(clones)
 
 
+def test_when_the_coordinator_is_killed_the_next_run_takes_what_the_workers_were_doing(clones):
+    seconds(clones, 6)
+    with dask_cluster(clones.base, clones.workers()) as cluster:
+        run = started(clones, cluster)
+        clones.wait_for(".pricecut/left.pid")
+        clones.wait_for(".pricecut/right.pid")
+        run.kill()
+        run.communicate()
+        pricecut_run(clones, cluster)
+        assert sorted(clones.ran()) == ["join.txt", "left", "right", "split.txt"]
+        assert is_as_serial(clones)
+
+
 def test_a_cluster_of_the_runs_own_works_in_the_coordinators_clone(clones):
     params = clones.root / "params.yaml"
     arguments = json.dumps({"n_workers": 2, "threads_per_worker": 1})
