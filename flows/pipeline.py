@@ -16,6 +16,7 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from flows.apps import registered_app, registered_apps
 from flows.artifacts import publish_results
+from flows.elsewhere import elsewhere
 from flows.graph import Stage
 from flows.heal import heal
 from flows.nothing_new import FLOW, message_of, names_of, read_plan
@@ -23,7 +24,7 @@ from flows.pools import ALONE, check_pool, has_place, read_pools, slots_of
 from flows.progress import progress
 from flows.redaction import hide, hide_in_logs, refuse_leaks, refuse_secrets
 from flows.repository import Outcome, Repository
-from flows.running import bring_up_to_date, end_running
+from flows.running import Send, bring_up_to_date, end_running
 from flows.slots import Slots, slots
 from ledger.errors import PricecutError
 from ledger.places import Places
@@ -97,7 +98,7 @@ def _run_changed(
     running: dict[str, PrefectFuture[Any]] = {}
     failed: dict[str, str] = {}
     ended: queue.SimpleQueue[str] = queue.SimpleQueue()
-    with slots(sizes) as held, _ends_what_it_started():
+    with slots(sizes) as held, elsewhere() as workers, _ends_what_it_started():
         while left or running:
             busy = Counter(plan[address].contract.pool for address in running)
             for address in sorted(
@@ -111,7 +112,9 @@ def _run_changed(
                     del left[address]
                     continue
                 if has_place(stage.contract.pool, busy, sizes):
-                    running[address] = _submit(repository, stage, address in changed, held, sizes)
+                    running[address] = _submit(
+                        repository, stage, address in changed, held, sizes, workers.run if workers else None
+                    )
                     running[address].add_done_callback(partial(_note, ended, address))
                     busy[stage.contract.pool] += 1
                     del left[address]
@@ -157,7 +160,7 @@ def _ends_what_it_started() -> Iterator[None]:
 
 
 def _submit(
-    repository: Repository, stage: Stage, surely: bool, held: Slots, sizes: dict[str, int]
+    repository: Repository, stage: Stage, surely: bool, held: Slots, sizes: dict[str, int], send: Send | None
 ) -> PrefectFuture[Any]:
     contract = stage.contract
     configured = stage_task.with_options(
@@ -168,15 +171,21 @@ def _submit(
         # No tags: Prefect would ask the server for a place of each tag's limit, one more request a stage that SQLite may refuse.
     )
     return configured.submit(
-        stage.label, partial(_work, repository, stage, surely, held, slots_of(contract.pool, sizes))
+        stage.label, partial(_work, repository, stage, surely, held, slots_of(contract.pool, sizes), send)
     )
 
 
 def _work(
-    repository: Repository, stage: Stage, surely: bool, held: Slots, wanted: dict[str, int], tell: Callable[[str], None]
+    repository: Repository,
+    stage: Stage,
+    surely: bool,
+    held: Slots,
+    wanted: dict[str, int],
+    send: Send | None,
+    tell: Callable[[str], None],
 ) -> Outcome:
     full = f"all places of the pool '{stage.contract.pool}' are taken by other runs of this server: waiting"
-    return bring_up_to_date(repository, stage, tell, lambda: held.place(wanted, lambda: tell(full)), surely)
+    return bring_up_to_date(repository, stage, tell, lambda: held.place(wanted, lambda: tell(full)), surely, send)
 
 
 @task(name="stage", cache_policy=NO_CACHE, persist_result=False)

@@ -4,6 +4,7 @@ import contextlib
 import re
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections import deque
@@ -28,6 +29,7 @@ ASK_EVERY = 0.5
 
 Answer = TypeVar("Answer")
 Place = Callable[[], AbstractContextManager[object]]
+Send = Callable[[Stage, Work, Tell], None]
 
 _running: dict[str, Attempt] = {}
 _stopping = threading.Event()
@@ -52,7 +54,12 @@ class StageError(PricecutError):
 
 
 def bring_up_to_date(
-    repository: Repository, stage: Stage, tell: Tell, place: Place = contextlib.nullcontext, surely: bool = False
+    repository: Repository,
+    stage: Stage,
+    tell: Tell,
+    place: Place = contextlib.nullcontext,
+    surely: bool = False,
+    send: Send | None = None,
 ) -> Outcome:
     """Run a stage if it has changed, bring its outputs back from the run-cache, or join whoever runs it already.
 
@@ -68,6 +75,8 @@ def bring_up_to_date(
         Gives the place in a pool that it needs while it runs.
     surely : bool
         It is known to have changed: a place is asked for at once.
+    send : callable or None
+        Runs it on another machine, and brings what it wrote; None runs it here.
 
     Raises
     ------
@@ -80,6 +89,8 @@ def bring_up_to_date(
         if attempt is None and not surely and not repository.changed([stage.address]):
             return Outcome.UNCHANGED
         with place():
+            if send is not None and attempt is None:
+                return _begin_and_send(repository, stage, send, tell)
             return _begin_and_follow(repository, stage, attempt, tell)
 
 
@@ -128,20 +139,55 @@ def _begin_and_follow(repository: Repository, stage: Stage, left: Attempt | None
         )
     else:
         (attempt, process), owner = started[0], started[0][1].pid
-    code = _followed(stage, attempt, process, owner, tell)
+    code = followed(stage, attempt, process, owner, tell)
     if code:
         repository.release(owner)
         attempts.stop(attempt)
         attempts.forget(folder)
         raise code
     edited = _when_free(lambda: repository.finish(stage.address, owner), stage, tell)
-    for name in edited:
-        tell(f"{name} was edited while the stage ran; what came of it is kept, and the next run does it again")
+    _tell_edited(edited, tell)
     attempts.forget(folder)
     return outcome
 
 
-def _followed(
+def _begin_and_send(repository: Repository, stage: Stage, send: Send, tell: Tell) -> Outcome:
+    sent: list[tuple[Work, subprocess.Popen[bytes]]] = []
+
+    def start(work: Work) -> int:
+        if _stopping.is_set():
+            raise StageError(stage.label, 1, "not started: the run was interrupted")
+        # By it DVC's other processes see that the stage is busy; it ends with this process.
+        waits = [sys.executable, "-I", "-S", "-c", "import sys; sys.stdin.read()", "pricecut", stage.address]
+        busy = subprocess.Popen(waits, stdin=subprocess.PIPE)
+        sent.append((work, busy))
+        return busy.pid
+
+    outcome = _when_free(lambda: repository.begin(stage.address, None, start, lambda: None), stage, tell)
+    if outcome is not Outcome.STARTED:
+        return outcome
+    work, busy = sent[0]
+    try:
+        redact = _redactor(Path.cwd())
+        send(stage, work, lambda line: tell(redact(line)))
+        edited = _when_free(lambda: repository.finish(stage.address, busy.pid), stage, tell)
+    except BaseException:
+        repository.release(busy.pid)
+        raise
+    finally:
+        busy.kill()
+        busy.wait()
+    _tell_edited(edited, tell)
+    attempts.forget(attempts.folder_of(stage.address))
+    return outcome
+
+
+def _tell_edited(edited: Iterable[str], tell: Tell) -> None:
+    for name in edited:
+        tell(f"{name} was edited while the stage ran; what came of it is kept, and the next run does it again")
+
+
+def followed(
     stage: Stage, attempt: Attempt, process: "subprocess.Popen[bytes] | None", owner: int | None, tell: Tell
 ) -> StageError | None:
     """Follow an attempt to its end; return what to say if it failed."""
