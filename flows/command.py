@@ -1,7 +1,9 @@
 """The ``pricecut`` command: a thin layer over the floors below. Heavy imports wait until a command needs them."""
 
 import json
+import os
 import re
+import signal
 import sys
 from typing import Annotated, Any
 
@@ -10,6 +12,7 @@ import typer
 from flows.commands.check import agree, check
 from flows.commands.functions import functions, why
 from flows.commands.predict import predict
+from flows.commands.push import push
 from flows.commands.review import review
 from flows.commands.schedule import schedule
 from flows.root import enter_root
@@ -85,33 +88,47 @@ cli.command()(check)
 
 @cli.command()
 def run(
-    apps: Annotated[
+    targets: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[APP]...", help="None: all apps of params.yaml.", autocompletion=complete_app),
+        typer.Argument(
+            metavar="[TARGET]...",
+            help="An app, a stage (vote@APP), or a dvc.yaml. None: all apps of params.yaml.",
+            autocompletion=complete_app,
+        ),
     ] = None,
     as_json: AsJson = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say of each stage why it would run, or why not. Runs and writes nothing.")
+    ] = False,
 ) -> None:
     """Bring apps up to date, from sources to report: a Prefect run over DVC's graph.
 
-    Only what has changed is run. Interrupted, it goes on from the last finished stage when started again.
+    Only what has changed is run. Interrupted, or killed, it goes on from where it was when started again.
     """
     enter_root()
-    tell("starting Prefect (a first start on a machine takes up to a minute)")
-    from flows.apps import main_apps, registered_app
-    from flows.pipeline import run_pipeline
+    from flows.apps import registered_apps
+    from flows.nothing_new import names_of
+    from flows.orphans import end_orphans
+
+    names = names_of(targets)
+    if explain:
+        from flows.commands.explain import show_reasons
+
+        show_reasons(names, as_json)
+        return
+    end_orphans()
+    apps = [name for name in names if name in registered_apps()]
+    if not _found_nothing_new(names, targets):
+        state = _run_flow(targets)
+        if not state.is_completed():
+            message = state.message or "the run failed"
+            tell(re.sub(r"^exit \d+: ", "", message, flags=re.MULTILINE))
+            codes = re.findall(r"^exit (\d+): ", message, flags=re.MULTILINE)
+            raise typer.Exit(MEND if codes and set(codes) == {str(MEND)} else FAILED)
     from flows.results import read_results
     from flows.tables import results_tables
 
-    names = apps or main_apps()
-    for name in names:
-        registered_app(name)
-    state: Any = run_pipeline(apps=names, return_state=True)
-    if not state.is_completed():
-        message = state.message or "the run failed"
-        tell(re.sub(r"^exit \d+: ", "", message, flags=re.MULTILINE))
-        codes = re.findall(r"^exit (\d+): ", message, flags=re.MULTILINE)
-        raise typer.Exit(MEND if codes and set(codes) == {str(MEND)} else FAILED)
-    results = [read_results(name) for name in names]
+    results = [read_results(name) for name in apps]
     if as_json:
         print(json.dumps([result.as_json() for result in results], ensure_ascii=False, indent=2))
     else:
@@ -121,7 +138,45 @@ def run(
         raise typer.Exit(GATES_MISSED)
 
 
-for command in (functions, why, review, agree, predict, schedule):
+def _found_nothing_new(names: list[str], targets: list[str] | None) -> bool:
+    """Whether there is nothing to do, which is said, to a server too where there is one."""
+    from flows.heal import heal
+    from flows.nothing_new import can_record, message_of, read_plan, record
+    from flows.repository import Repository
+
+    repository = Repository()
+    with repository.locked() as repo:
+        for line in heal(repo):
+            tell(line)
+    if not can_record() or repository.changed(read_plan(repository, names)):
+        return False
+    tell(message_of(names))
+    try:
+        record(names, targets)
+    except Exception as error:
+        tell(f"the server at {os.environ['PREFECT_API_URL']} was not told ({error})")
+    return True
+
+
+def _run_flow(targets: list[str] | None) -> Any:
+    """Run the flow; a signal that asks this process to end ends the stages that it started too."""
+    from flows.orphans import own_what_starts, server_kept
+
+    if "PREFECT_API_URL" not in os.environ:
+        tell("starting Prefect (a first start on a machine takes up to a minute)")
+    own_what_starts()
+    from flows.pipeline import run_pipeline
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupt)
+    with server_kept():
+        return run_pipeline(targets=targets, return_state=True)
+
+
+for command in (functions, why, review, agree, predict, push, schedule):
     cli.command()(command)
 
 
@@ -143,7 +198,9 @@ def main() -> None:
     try:
         cli(standalone_mode=True)
     except PricecutError as error:
-        tell(str(error))
+        from flows.redaction import hide
+
+        tell(hide(str(error)))
         sys.exit(error.exit_code)
 
 

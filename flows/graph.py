@@ -1,34 +1,54 @@
-"""DVC's graph: which stages there are, which have changed, and how one is run. The only module that knows DVC."""
+"""DVC's graph: which stages there are, what each needs, and what its ``meta:`` asks of whoever runs it."""
 
 import os
-import re
-import signal
-import subprocess
-import sys
-import threading
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import networkx as nx
+from pydantic import Field
 
-from ledger.errors import ConfigurationError, DataError, PricecutError
+from flows.repository import open_repository
+from flows.root import DAG_FILE
+from ledger.errors import ConfigurationError
+from ledger.parameters import Parameters, validate
 
 DEFAULT_POOL = "cpu"
-TAIL = 20
-"""Lines of a stage that are kept for the message, should it fail."""
-
-Tell = Callable[[str], None]
-
-_running: set[subprocess.Popen[str]] = set()
-_stopping = threading.Event()
 
 
 def label_of(address: str) -> str:
     """Return an address without the pipeline's file: ``vote@customer_service``."""
     return address.rpartition(":")[2]
+
+
+def file_of(address: str) -> Path:
+    """Return the pipeline's file that an address names: ``benchmarks/dvc.yaml``."""
+    return Path(address.rpartition(":")[0] or DAG_FILE)
+
+
+class Contract(Parameters):
+    """``meta:`` of a stage in dvc.yaml: its contract with the operator.
+
+    Attributes
+    ----------
+    pool : str
+        The pool of ``params.yaml`` in which it takes a place.
+    retries : int
+        How often it is tried again when it fails; not where it exits with 2, which a person has to mend.
+    retry_delay : float
+        Seconds before it is tried again.
+    timeout : float or None
+        Seconds after which it is ended, and has failed.
+    priority : int
+        Of the stages that could start, that with the highest does.
+    """
+
+    pool: str = DEFAULT_POOL
+    retries: Annotated[int, Field(ge=0)] = 0
+    retry_delay: Annotated[float, Field(ge=0)] = 0.0
+    timeout: Annotated[float, Field(gt=0)] | None = None
+    priority: int = 0
 
 
 @dataclass(frozen=True)
@@ -39,8 +59,8 @@ class Stage:
     ----------
     address : str
         As DVC names it: ``vote@customer_service``, ``benchmarks/dvc.yaml:vote@youtube_spam``.
-    pool : str
-        The resource pool that its ``meta:`` names.
+    contract : Contract
+        What its ``meta:`` says.
     needs : tuple of str
         The addresses of the stages whose outputs it reads.
     outputs : tuple of str
@@ -48,7 +68,7 @@ class Stage:
     """
 
     address: str
-    pool: str
+    contract: Contract
     needs: tuple[str, ...]
     outputs: tuple[str, ...]
 
@@ -58,46 +78,36 @@ class Stage:
         return label_of(self.address)
 
 
-class StageError(PricecutError):
-    """A stage's process ended with an error, which it has said itself.
-
-    Parameters
-    ----------
-    stage : str
-        Its label.
-    code : int
-        What its process exited with: 2 where a person can mend it.
-    said : str
-        The last that it said.
-    """
-
-    def __init__(self, stage: str, code: int, said: str) -> None:
-        super().__init__(f"{stage}: {said}" if not said.startswith(stage.partition("@")[0]) else said)
-        self.exit_code = code
-
-
 def read_graph() -> dict[str, Stage]:
     """Read every stage of every ``dvc.yaml`` of the project, a stage always after those that it needs.
 
     Raises
     ------
     ConfigurationError
-        If this is no DVC repository, or a dvc.yaml cannot be read.
+        If this is no DVC repository, a dvc.yaml cannot be read, or a stage's ``meta:`` asks what is not known.
     """
-    with _repository() as repo:
-        graph = repo.index.graph
-        root = Path(repo.root_dir)
-        stages = {}
-        for stage in reversed(list(nx.lexicographical_topological_sort(graph, key=lambda stage: stage.addressing))):
-            if not hasattr(stage, "name"):
-                continue  # a .dvc file: data that someone added, nothing to run
-            stages[stage.addressing] = Stage(
-                address=stage.addressing,
-                pool=(stage.meta or {}).get("pool", DEFAULT_POOL),
-                needs=tuple(sorted(need.addressing for need in graph.successors(stage) if hasattr(need, "name"))),
-                outputs=tuple(os.path.relpath(out.fs_path, root) for out in stage.outs),
-            )
-        return stages
+    return graph_of(open_repository())
+
+
+def graph_of(repo: Any) -> dict[str, Stage]:
+    """Read the graph of an open repository of DVC's."""
+    graph, root = repo.index.graph, Path(repo.root_dir)
+    stages = {}
+    for stage in reversed(list(nx.lexicographical_topological_sort(graph, key=lambda stage: stage.addressing))):
+        if not hasattr(stage, "name"):
+            continue  # a .dvc file: data that someone added, nothing to run
+        stages[stage.addressing] = Stage(
+            address=stage.addressing,
+            contract=_contract(stage),
+            needs=tuple(sorted(need.addressing for need in graph.successors(stage) if hasattr(need, "name"))),
+            outputs=tuple(os.path.relpath(out.fs_path, root) for out in stage.outs),
+        )
+    return stages
+
+
+def _contract(stage: Any) -> Contract:
+    name, _, _ = stage.name.partition("@")
+    return validate(Contract, stage.meta or {}, file_of(stage.addressing), ("stages", name, "meta"))
 
 
 def stages_of(graph: dict[str, Stage], app: str, last: str | None = None) -> dict[str, Stage]:
@@ -115,6 +125,11 @@ def stages_of(graph: dict[str, Stage], app: str, last: str | None = None) -> dic
     wanted = [a for a, stage in graph.items() if stage.label.partition("@")[2] == app]
     if last is not None:
         wanted = [address for address in wanted if graph[address].label.partition("@")[0] == last]
+    return with_needs(graph, wanted)
+
+
+def with_needs(graph: dict[str, Stage], wanted: Iterable[str]) -> dict[str, Stage]:
+    """Return some stages and all that they need, in order."""
     needed: set[str] = set()
     frontier = list(wanted)
     while frontier:
@@ -125,130 +140,29 @@ def stages_of(graph: dict[str, Stage], app: str, last: str | None = None) -> dic
     return {address: stage for address, stage in graph.items() if address in needed}
 
 
-def producer(graph: dict[str, Stage], path: Path) -> Stage | None:
-    """Return the stage that writes a path, or None where it is a source."""
-    return next((stage for stage in graph.values() if str(path) in stage.outputs), None)
-
-
-def changed_stages(addresses: Iterable[str]) -> set[str]:
-    """Ask DVC which stages would run: a dependency, a parameter, the command or an output is not as it was left."""
-    with _repository() as repo:
-        return set(repo.status(targets=list(addresses))) if addresses else set()
-
-
-def run_stage(address: str, tell: Tell) -> bool:
-    """Run one stage by ``dvc repro --single-item``, in a process group of its own, and pass on what it says.
-
-    Parameters
-    ----------
-    address : str
-        As in the graph.
-    tell : callable
-        Takes each line as it comes.
-
-    Returns
-    -------
-    bool
-        Whether it ran, or its outputs were brought back from DVC's cache; False where nothing had changed.
+def targeted(graph: dict[str, Stage], target: str) -> list[str]:
+    """Return the stages that a target names: an app's, one stage, all of a name, or all of a pipeline's file.
 
     Raises
     ------
-    StageError
-        If the stage failed, with what it said last.
+    ConfigurationError
+        If it names none.
     """
-    # DVC's own lock is held by whoever starts or ends a stage at this moment: wait for it rather than fail.
-    command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", address]
-    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
-    if _stopping.is_set():
-        raise StageError(label_of(address), 1, "not started: the run was interrupted")
-    process = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        env=environment,
-        start_new_session=True,
+    ways = (
+        lambda stage: stage.label.partition("@")[2] == target,
+        lambda stage: stage.address == target,
+        lambda stage: target in (stage.label, stage.label.partition("@")[0]),
+        lambda stage: file_of(stage.address) == Path(target),
     )
-    said: deque[str] = deque(maxlen=TAIL)
-    moved = False
-    _running.add(process)
-    try:
-        if _stopping.is_set():  # between the question above and the start
-            _end_group(process)
-        assert process.stdout is not None
-        for raw in process.stdout:
-            line = raw.rstrip()
-            moved = moved or line.startswith("Running stage") or "is cached - skipping run" in line
-            if is_worth_telling(line):
-                said.append(line)
-                tell(line)
-        process.wait()
-    finally:
-        _running.discard(process)
-        _end_group(process)
-    if process.returncode:
-        raise _failure(address, process.returncode, said)
-    return moved
+    for way in ways:
+        if found := [address for address, stage in graph.items() if way(stage)]:
+            return found
+    raise ConfigurationError(
+        f"'{target}' is no app, no stage and no pipeline; expected an app of params.yaml, a stage as `dvc stage list` names it "
+        "(vote@customer_service), or a dvc.yaml; `pricecut apps` lists the apps, `pricecut new` makes one"
+    )
 
 
-NOISE = re.compile(
-    r"^(> |Running stage|Updating lock file|Generating lock file|Use `dvc push`|To track the changes|To enable auto staging|"
-    r"git add|Data and pipelines are up to date|Stage '|Verifying (outputs|data)|"
-    r"dvc config core.autostage|INFO: Created TensorFlow Lite|"
-    # TensorFlow's, written before it can be told to be silent.
-    r"WARNING: All log messages before absl::InitializeLog|[IWE]\d{4} \d\d:\d\d:)"
-)
-
-
-def is_worth_telling(line: str) -> bool:
-    """Whether a line is news to whoever watches: not DVC's bookkeeping and tips, nor TensorFlow's search for a GPU."""
-    return bool(line.strip()) and not NOISE.match(line.strip())
-
-
-def _failure(address: str, code: int, said: Iterable[str]) -> StageError:
-    """Turn what a failed stage said into one message: its own, not DVC's about it."""
-    lines = list(said)
-    exited = re.search(r"exited with (\d+)", "\n".join(lines))
-    own = [line for line in lines if not line.startswith("ERROR: failed to reproduce")]
-    label = label_of(address)
-    if exited and int(exited[1]) == 2 and own:
-        stage = label.partition("@")[0]
-        start = next((i for i, line in enumerate(own) if line.startswith(f"{stage} ")), len(own) - 1)
-        return StageError(label, 2, "\n".join(own[start:]))
-    whole = "\n".join(own[-3:]) or "\n".join(lines)
-    if exited is None and (missing := re.search(r"missing data 'source': (.*)", "\n".join(lines))):
-        return StageError(label, 2, f"{missing[1]}: not found; bring it there, or correct apps in params.yaml")
-    return StageError(label, int(exited[1]) if exited else code, whole)
-
-
-def end_running() -> None:
-    """End every stage that this process has started, and all that these have started; start no further one."""
-    _stopping.set()
-    for process in list(_running):
-        _end_group(process)
-
-
-def _end_group(process: subprocess.Popen[str]) -> None:
-    if process.poll() is not None:
-        return
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(process.pid, number)
-            process.wait(timeout=10)
-        except (ProcessLookupError, subprocess.TimeoutExpired):
-            continue
-
-
-def _repository() -> Any:
-    from dvc.exceptions import DvcException, NotDvcRepoError  # half a second
-    from dvc.repo import Repo
-
-    try:
-        return Repo()
-    except NotDvcRepoError:
-        raise ConfigurationError(
-            f"{Path.cwd()}: no DVC repository; run `dvc init` there, or change into your clone"
-        ) from None
-    except DvcException as error:
-        raise DataError(f"dvc.yaml: {error}") from None
+def producer(graph: dict[str, Stage], path: Path) -> Stage | None:
+    """Return the stage that writes a path, or None where it is a source."""
+    return next((stage for stage in graph.values() if str(path) in stage.outputs), None)

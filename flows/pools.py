@@ -1,12 +1,12 @@
-"""Resource pools: how many stages of each may run at once."""
+"""Resource pools: how many stages of each may run at once, in this run and in all runs of a server."""
 
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections import Counter
+from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import Field, RootModel
 
+from flows.graph import Stage, file_of
 from ledger.errors import ConfigurationError
 from ledger.parameters import PARAMETERS_FILE, read_yaml, validate
 
@@ -18,47 +18,7 @@ class PoolSizes(RootModel[dict[str, Annotated[int, Field(ge=1)]]]):
     """Section ``pools`` of ``params.yaml``: a size a pool."""
 
 
-class Pools:
-    """The places of one run.
-
-    Parameters
-    ----------
-    sizes : mapping of str to int
-        How many stages of each pool may run at once.
-    """
-
-    def __init__(self, sizes: Mapping[str, int]) -> None:
-        self._sizes = dict(sizes)
-        self._slots = {name: threading.Semaphore(size) for name, size in sizes.items()}
-        self._alone = threading.Lock()
-
-    def check(self, stage: str, pool: str) -> None:
-        """Raise a ConfigurationError where a stage names a pool that has no size."""
-        if pool != ALONE and pool not in self._sizes:
-            raise ConfigurationError(
-                f"dvc.yaml: stage '{stage}' names the pool '{pool}'; expected '{ALONE}' or one of {PARAMETERS_FILE}'s pools: "
-                f"{', '.join(self._sizes)}; add its size there"
-            )
-
-    @contextmanager
-    def place(self, pool: str) -> Iterator[None]:
-        """Wait for a place in a pool, and hold it.
-
-        A stage that runs alone takes every place of every pool; any other takes one, and waits for nothing while it
-        holds it, so that none waits for ever.
-        """
-        with ExitStack() as held:
-            if pool == ALONE:
-                held.enter_context(self._alone)
-                for name, size in self._sizes.items():
-                    for _ in range(size):
-                        held.enter_context(self._slots[name])
-            else:
-                held.enter_context(self._slots[pool])
-            yield
-
-
-def read_pools() -> Pools:
+def read_pools() -> dict[str, int]:
     """Read the pools' sizes.
 
     Raises
@@ -69,4 +29,36 @@ def read_pools() -> Pools:
     section = read_yaml(PARAMETERS_FILE).get("pools")
     if section is None:
         raise ConfigurationError(f"{PARAMETERS_FILE}: expected a section 'pools:'; add it (see docs/parameters.md)")
-    return Pools(validate(PoolSizes, section, PARAMETERS_FILE, ("pools",)).root)
+    return validate(PoolSizes, section, PARAMETERS_FILE, ("pools",)).root
+
+
+def check_pool(stage: Stage, sizes: Mapping[str, int]) -> None:
+    """Raise a ConfigurationError where a stage names a pool that has no size."""
+    pool = stage.contract.pool
+    if pool != ALONE and pool not in sizes:
+        raise ConfigurationError(
+            f"{file_of(stage.address)}: stage '{stage.label}' names the pool '{pool}'; expected '{ALONE}' or one of "
+            f"{PARAMETERS_FILE}'s pools: {', '.join(sizes)}; add its size there"
+        )
+
+
+def has_place(pool: str, running: Counter[str], sizes: Mapping[str, int]) -> bool:
+    """Whether one more stage of a pool may start.
+
+    Parameters
+    ----------
+    pool : str
+        Its pool.
+    running : Counter of str
+        How many stages of each pool are running.
+    sizes : mapping of str to int
+        How many may.
+    """
+    if pool == ALONE:
+        return not running.total()
+    return not running[ALONE] and running[pool] < sizes[pool]
+
+
+def slots_of(pool: str, sizes: Mapping[str, int]) -> dict[str, int]:
+    """Return how many slots of which pools a stage takes: one of its own, or all of all where it runs alone."""
+    return dict(sizes) if pool == ALONE else {pool: 1}

@@ -111,7 +111,7 @@ def _renew(app: str, wait_for_review: int | None) -> State[Any]:
         failed = _wait(run, wait_for_review)
         if failed is not None:
             return failed
-    state = cast("State[Any]", run_pipeline(apps=[app], return_state=True))
+    state = cast("State[Any]", run_pipeline(targets=[app], return_state=True))
     if not state.is_completed():
         return Failed(message=state.message)
 
@@ -232,7 +232,7 @@ def _wait(run: Run, seconds: int) -> State[Any] | None:
         return None
     app = run.app.name
     (address,) = [address for address, stage in run.stages.items() if stage.label == f"audit@{app}"]
-    state = cast("State[Any]", run_pipeline(apps=[address], return_state=True))
+    state = cast("State[Any]", run_pipeline(targets=[address], return_state=True))
     if not state.is_completed():
         return Failed(message=state.message)
     resumed = waiting.KEY in (this.empirical_policy.pause_keys or ())

@@ -13,6 +13,9 @@ from ledger.errors import PricecutError
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from flows.graph import Stage
+    from flows.repository import Repository
+
 FAILED, MEND, GATES_MISSED = 1, 2, 3
 
 
@@ -36,24 +39,47 @@ AsIs = Annotated[bool, typer.Option("--as-is", help="Take what the last run left
 
 def bring_up_to(app: str, last: str) -> None:
     """Run an app's changed stages up to one, telling on standard error."""
-    from flows.graph import changed_stages, read_graph, run_stage, stages_of
+    from flows.graph import graph_of, stages_of
+    from flows.repository import Repository
 
-    plan = stages_of(read_graph(), app, last)
-    changed, moved = changed_stages(plan), set[str]()
-    for address, stage in plan.items():
-        if (address in changed or moved & set(stage.needs)) and run_stage(address, tell):
-            moved.add(address)
+    repository = Repository()
+    with repository.locked() as repo:
+        plan = stages_of(graph_of(repo), app, last)
+    _bring(repository, plan)
 
 
 def bring_sources(sources: Path) -> None:
     """Run the stage that writes an app's sources, if there is one and they are missing."""
     if sources.exists():
         return
-    from flows.graph import producer, read_graph, run_stage
+    from flows.graph import graph_of, producer
+    from flows.repository import Repository
 
-    stage = producer(read_graph(), sources)
+    repository = Repository()
+    with repository.locked() as repo:
+        stage = producer(graph_of(repo), sources)
     if stage is not None:
-        run_stage(stage.address, tell)
+        _bring(repository, {stage.address: stage})
+
+
+def _bring(repository: "Repository", plan: "dict[str, Stage]") -> None:
+    from flows.heal import heal
+    from flows.repository import Outcome
+    from flows.running import bring_up_to_date, end_running
+
+    with repository.locked() as repo:
+        for line in heal(repo):
+            tell(line)
+    changed, moved = repository.changed(plan), set[str]()
+    try:
+        for address, stage in plan.items():
+            if (address in changed or moved & set(stage.needs)) and (
+                bring_up_to_date(repository, stage, tell, surely=address in changed) is not Outcome.UNCHANGED
+            ):
+                moved.add(address)
+    except BaseException:  # Ctrl-C: what was started must not run on
+        end_running()
+        raise
 
 
 def show(document: Any, table: "RenderableType", as_json: bool) -> None:

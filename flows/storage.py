@@ -3,14 +3,18 @@
 By DVC's command, in processes of their own: that is the interface it keeps, and its lock is waited for.
 """
 
+import logging
 import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from flows.repository import Repository
 from flows.versions import Release, without_secrets
 from ledger.errors import ConfigurationError, DataError
 from ledger.parameters import read_yaml
+
+logger = logging.getLogger(__name__)
 
 
 def tracked_sources(sources: Path, root: Path = Path()) -> list[Path]:
@@ -62,7 +66,9 @@ def bring_history() -> None:
 
 
 def push(addresses: Iterable[str]) -> None:
-    """Bring stages' outputs, and the record of their runs, to DVC's remote."""
+    """Bring stages' outputs, and the record of their runs, to DVC's remote; nothing corrupted goes there."""
+    for line in Repository().mend_cache():
+        logger.warning(line)
     _dvc("push", "--run-cache", *addresses)
 
 

@@ -1,13 +1,17 @@
 """Finds texts that are nearly the same: MinHash candidates, each verified by its exact similarity."""
 
+import functools
 import itertools
 import unicodedata
 from collections import defaultdict
+from collections.abc import Sequence
 
 import numpy as np
 import rensa
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
+
+from labeling.partitions import configured_cluster, over_cluster
 
 SHINGLE = 5
 """Characters of a shingle: short enough for messages of three words, long enough to keep word order."""
@@ -66,26 +70,54 @@ def near_duplicate_groups(texts: list[str], threshold: float) -> np.ndarray:
     """
     if not texts:
         return np.zeros(0, dtype=np.int32)
-    distinct = {text: i for i, text in enumerate(dict.fromkeys(normalize(text) for text in texts))}
-    inverse = np.array([distinct[normalize(text)] for text in texts])
-    sets = [shingles(text) for text in distinct]
-    pairs = [
-        pair
-        for pair in _candidate_pairs(sets)
-        if threshold < 1 and similarity(sets[pair[0]], sets[pair[1]]) >= threshold
-    ]
+    cluster = configured_cluster()
+    if cluster and len(texts) > cluster.rows:
+        parts = (texts[start : start + cluster.rows] for start in range(0, len(texts), cluster.rows))
+        signed = over_cluster(cluster, sign, PERMUTATIONS, parts)
+    else:
+        signed = iter([sign(PERMUTATIONS, texts)])
+    distinct: dict[str, int] = {}
+    inverse: list[int] = []
+    digests: list[np.ndarray] = []
+    for normalized, signatures in signed:
+        new = [number for number, text in enumerate(dict.fromkeys(normalized)) if text not in distinct]
+        digests.append(signatures[new])
+        inverse.extend(distinct.setdefault(text, len(distinct)) for text in normalized)
+    written = list(distinct)
+    shingled = functools.cache(lambda i: shingles(written[i]))  # of those alone that something is near to
+    candidates = _candidate_pairs(np.concatenate(digests)) if threshold < 1 else []
+    pairs = [(i, j) for i, j in candidates if similarity(shingled(i), shingled(j)) >= threshold]
     rows, columns = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
-    graph = coo_array((np.ones(len(pairs)), (rows, columns)), shape=(len(sets), len(sets)))
+    graph = coo_array((np.ones(len(pairs)), (rows, columns)), shape=(len(distinct), len(distinct)))
     _, component = connected_components(graph, directed=False)
-    groups = component[inverse]
+    groups = component[np.array(inverse)]
     _, first, renumbered = np.unique(groups, return_index=True, return_inverse=True)
     return np.argsort(np.argsort(first))[renumbered].astype(np.int32)
 
 
-def _candidate_pairs(sets: list[frozenset[str]]) -> list[tuple[int, int]]:
-    digests = np.array(
-        rensa.RMinHash.digests_from_token_sets([sorted(one) for one in sets], PERMUTATIONS, SEED), dtype=np.uint32
-    )
+def sign(permutations: int, texts: Sequence[str]) -> tuple[list[str], np.ndarray]:
+    """Reduce texts to their normalized forms and sign these: what takes time, and needs no other text.
+
+    Parameters
+    ----------
+    permutations : int
+        Numbers of a signature.
+    texts : sequence of str
+        The messages, or a part of them.
+
+    Returns
+    -------
+    normalized : list of str
+        Of each text.
+    signatures : np.ndarray
+        uint32 of shape (distinct normalized texts, permutations), in order of their first appearance.
+    """
+    normalized = [normalize(text) for text in texts]
+    sets = [sorted(shingles(text)) for text in dict.fromkeys(normalized)]
+    return normalized, np.array(rensa.RMinHash.digests_from_token_sets(sets, permutations, SEED), dtype=np.uint32)
+
+
+def _candidate_pairs(digests: np.ndarray) -> list[tuple[int, int]]:
     pairs: set[tuple[int, int]] = set()
     for start in range(0, PERMUTATIONS, BAND_ROWS):
         buckets: dict[bytes, list[int]] = defaultdict(list)

@@ -13,12 +13,14 @@ from labeling.functions.batch import BatchFunction
 from labeling.functions.declared import ROW_SECONDS, DeclaredFunction
 from labeling.functions.logic import LogicFunction
 from labeling.functions.vocabulary import ABSTAIN
+from labeling.partitions import configured_cluster
 from labeling.voting.cache import VoteCache
+from labeling.voting.cluster import goes_by_partition, vote_on_cluster
 from labeling.voting.fingerprint import keys_of
-from labeling.voting.plan import vote_by_plan
+from labeling.voting.plan import is_planned, vote_by_plan
 from labeling.voting.reads import columns_read
-from labeling.voting.rows import batches, vote_on_rows
-from labeling.voting.votes import Votes, no_such_column
+from labeling.voting.rows import BATCH_ROWS, batches, vote_on_rows
+from labeling.voting.votes import Votes, end_to_end, no_such_column
 from labeling.voting.workers import packed, usable_cores, vote_in_workers
 
 logger = logging.getLogger(__name__)
@@ -26,8 +28,7 @@ logger = logging.getLogger(__name__)
 HIDDEN_COLUMNS = ("label", "split", "records")
 """Columns of the corpus that no function sees."""
 
-PROGRESS_EVERY_S = 10.0
-TRIED_ROWS, BATCH_ROWS = 256, 4096
+TRIED_ROWS = 256
 START_S = 2.5
 """What it takes to start a worker process: Snorkel imports pandas and scikit-learn."""
 
@@ -93,7 +94,11 @@ def vote_all(
     def missing(belongs: Callable[[LabelingFunction], bool]) -> list[Any]:
         return [function for function in functions if function.name not in voted and belongs(function)]
 
-    declared = missing(_is_planned)
+    cluster = configured_cluster()
+    if cluster and height > cluster.rows and (sent := missing(goes_by_partition)):
+        answered = vote_on_cluster(cluster, sent, table, height, labels, row_seconds)
+        voted |= {} if answered is None else _named(sent, answered)
+    declared = missing(is_planned)
     voted |= _named(declared, vote_by_plan(declared, lazy, height))
     for function in missing(lambda function: isinstance(function, BatchFunction)):
         voted[function.name] = Votes(function.vote_on(lazy.select(function.reads).collect()))
@@ -110,10 +115,6 @@ def vote_all(
         known_votes = {name: voted[name].column for name in rule.reads_votes if name in voted}
         voted[rule.name] = Votes(rule.vote_on_votes(pl.DataFrame(known_votes)))
     return [voted[function.name] for function in functions]
-
-
-def _is_planned(function: LabelingFunction) -> bool:
-    return isinstance(function, DeclaredFunction) and function.backtracks is None
 
 
 def _named(functions: Sequence[LabelingFunction], voted: Sequence[Votes]) -> dict[str, Votes]:
@@ -140,20 +141,8 @@ def _vote_by_rows(
     if not functions:
         return []
     table = table.select(_needed(functions, table.lazy().collect_schema()))
-    columns = np.full((len(functions), height), ABSTAIN, dtype=np.int8)
-    errors, first_errors = [0] * len(functions), [None] * len(functions)  # type: list[int], list[str | None]
-    done, told = 0, time.monotonic()
-    for part in _parts(functions, batches(table, TRIED_ROWS, BATCH_ROWS), height, labels, row_seconds, processes):
-        end = done + len(part[0].column)
-        for j, voted in enumerate(part):
-            columns[j, done:end] = voted.column
-            errors[j] += voted.errors
-            first_errors[j] = first_errors[j] or voted.first_error
-        done = end
-        if time.monotonic() - told > PROGRESS_EVERY_S:
-            told = time.monotonic()
-            logger.info("row functions: %d of %d rows", done, height)
-    return [Votes(columns[j], errors[j], first_errors[j]) for j in range(len(functions))]
+    parts = _parts(functions, batches(table, TRIED_ROWS, BATCH_ROWS), height, labels, row_seconds, processes)
+    return end_to_end(parts, len(functions), height)
 
 
 def _needed(functions: Sequence[LabelingFunction], schema: pl.Schema) -> list[str]:

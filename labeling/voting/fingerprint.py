@@ -55,7 +55,7 @@ def keys_of(
         if isinstance(function, LogicFunction):
             continue
         try:
-            known[function.name] = (_of_function(function, fingerprints), _reads(function, columns))
+            known[function.name] = (_of_function(function, fingerprints), columns_of(function, columns))
         except (UnknownError, RecursionError) as reason:
             logger.info("'%s' votes on every run, its votes are not cached: %s", function.name, reason)
     data = fingerprints_of_columns(table, {name for _, reads in known.values() for name in reads})
@@ -94,7 +94,7 @@ def _of_function(function: LabelingFunction, fingerprints: Fingerprints) -> str:
     return fingerprints.of(function)
 
 
-def _reads(function: LabelingFunction, columns: list[str]) -> list[str]:
+def columns_of(function: LabelingFunction, columns: list[str]) -> list[str]:
     """Return the columns that a function's votes may depend on: those it says, or all."""
     if isinstance(function, BatchFunction):
         return sorted(function.reads)

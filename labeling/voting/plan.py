@@ -4,10 +4,16 @@ from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
+from snorkel.labeling import LabelingFunction
 
 from labeling.functions.declared import DeclaredFunction
 from labeling.voting.votes import Votes, no_such_column
 from ledger.errors import FunctionError
+
+
+def is_planned(function: LabelingFunction) -> bool:
+    """Whether a function is part of the plan: declared, and its pattern one of Rust's engine."""
+    return isinstance(function, DeclaredFunction) and function.backtracks is None
 
 
 def vote_by_plan(functions: Sequence[DeclaredFunction], table: pl.LazyFrame, height: int) -> list[Votes]:

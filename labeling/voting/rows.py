@@ -20,6 +20,8 @@ from labeling.voting.reads import columns_read, is_snorkels_own
 from labeling.voting.votes import Votes, as_number
 from ledger.errors import FunctionError
 
+BATCH_ROWS = 4096
+
 _columns_of = SimpleNamespace.__dict__["__dict__"].__get__
 
 

@@ -1,6 +1,8 @@
 """What a function voted, and how a row function's answer is read."""
 
-from collections.abc import Sequence
+import logging
+import time
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +11,10 @@ from snorkel.labeling import LabelingFunction
 from labeling.functions.stated import labels_of
 from labeling.functions.vocabulary import ABSTAIN
 from ledger.errors import FunctionError
+
+logger = logging.getLogger(__name__)
+
+PROGRESS_EVERY_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,34 @@ class Votes:
     column: np.ndarray
     errors: int = 0
     first_error: str | None = None
+
+
+def end_to_end(parts: Iterable[Sequence[Votes]], functions: int, height: int) -> list[Votes]:
+    """Lay the votes on parts of a table end to end, and tell now and then how far it is.
+
+    Parameters
+    ----------
+    parts : iterable of sequence of Votes
+        In the rows' order; of each the votes of all functions.
+    functions : int
+        How many they are.
+    height : int
+        The table's rows.
+    """
+    columns = np.full((functions, height), ABSTAIN, dtype=np.int8)
+    errors, first_errors = [0] * functions, [None] * functions  # type: list[int], list[str | None]
+    done, told = 0, time.monotonic()
+    for part in parts:
+        end = done + len(part[0].column)
+        for j, voted in enumerate(part):
+            columns[j, done:end] = voted.column
+            errors[j] += voted.errors
+            first_errors[j] = first_errors[j] or voted.first_error
+        done = end
+        if time.monotonic() - told > PROGRESS_EVERY_S:
+            told = time.monotonic()
+            logger.info("row functions: %d of %d rows", done, height)
+    return [Votes(columns[j], errors[j], first_errors[j]) for j in range(functions)]
 
 
 def no_such_column(name: str, column: str, columns: Sequence[str]) -> FunctionError:

@@ -1,7 +1,9 @@
 import pytest
 
-from flows.graph import StageError, _failure, is_worth_telling, producer, read_graph, stages_of
+from flows.graph import producer, read_graph, stages_of, targeted
+from ledger.errors import ConfigurationError
 from tests.flows.conftest import Project
+from tests.flows.small import make
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +38,35 @@ def test_an_apps_stages_and_what_they_need(graph):
 
 
 def test_pools_are_the_dags(graph):
-    pools = {stage.label.partition("@")[0]: stage.pool for stage in graph.values()}
+    pools = {stage.label.partition("@")[0]: stage.contract.pool for stage in graph.values()}
     assert (pools["vote"], pools["teach"], pools["evaluate"]) == ("cpu", "train", "latency")
+
+
+def test_a_target_is_an_app_a_stage_or_a_pipeline(graph):
+    assert len(targeted(graph, "customer_service")) == 12
+    assert targeted(graph, "vote@customer_service") == ["vote@customer_service"]
+    assert {a.rpartition(":")[2] for a in targeted(graph, "vote")} == {
+        "vote@customer_service",
+        "vote@youtube_spam",
+        "vote@youtube_wrench",
+    }
+    assert len(targeted(graph, "benchmarks/dvc.yaml")) == 24
+    with pytest.raises(ConfigurationError, match="'nobody' is no app, no stage and no pipeline"):
+        targeted(graph, "nobody")
+
+
+@pytest.mark.parametrize(
+    ("meta", "words"),
+    [
+        ({"pool": "cpu", "retires": 3}, "meta.retires: unknown key"),
+        ({"retries": -1}, "meta.retries"),
+        ({"timeout": 0}, "meta.timeout"),
+    ],
+)
+def test_a_contract_that_cannot_be_kept_is_refused(tmp_path, monkeypatch, meta, words):
+    monkeypatch.chdir(make(tmp_path / "p", {"a": {"cmd": "true", "outs": ["a"], "meta": meta}}))
+    with pytest.raises(ConfigurationError, match=rf"dvc\.yaml:\d+: stages\.a\.{words}"):
+        read_graph()
 
 
 def test_who_writes_the_sources(graph):
@@ -45,40 +74,6 @@ def test_who_writes_the_sources(graph):
 
     assert producer(graph, Path("data/customer_service/sources")).label == "generate"
     assert producer(graph, Path("benchmarks/public/youtube")) is None
-
-
-@pytest.mark.parametrize(
-    ("line", "told"),
-    [
-        ("vote: 15 functions on 1209 rows", True),
-        ("Running stage 'vote@a':", False),
-        ("Updating lock file 'dvc.lock'", False),
-        ("WARNING: All log messages before absl::InitializeLog() is called are written to STDERR", False),
-        ("I0000 00:00:1795560598.063975    5493 cudart_stub.cc:31] Could not find cuda drivers", False),
-        ("   ", False),
-    ],
-)
-def test_noise_is_not_told(line, told):
-    assert is_worth_telling(line) is told
-
-
-def test_a_failures_message_is_the_stages_own():
-    said = [
-        "fuse: 10 records",
-        "fuse small: data/small/records.parquet: every known label is 'good'",
-        "add some",
-        "ERROR: failed to reproduce 'fuse@small': failed to run: python -m labeling.fuse small x, exited with 2",
-    ]
-    error = _failure("benchmarks/dvc.yaml:fuse@small", 255, said)
-    assert isinstance(error, StageError) and error.exit_code == 2
-    assert str(error) == "fuse small: data/small/records.parquet: every known label is 'good'\nadd some"
-
-
-def test_a_defect_keeps_its_code_and_last_lines():
-    error = _failure(
-        "fuse@small", 255, ["Traceback", "ZeroDivisionError: x", "ERROR: failed to reproduce 'f', exited with 1"]
-    )
-    assert error.exit_code == 1 and "ZeroDivisionError: x" in str(error)
 
 
 def test_an_interrupted_run_leaves_no_process(project: Project):
