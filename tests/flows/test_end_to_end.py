@@ -98,7 +98,6 @@ def test_dvcs_own_commands_work_on_the_files(demo: Project):
 
 def test_a_second_run_finds_every_stage_unchanged(demo: Project):
     done = demo.run("pricecut", "run", APP, "--json")
-    assert " 0 of them changed" in done.stderr
     assert "nothing new: customer_service" in done.stderr and "Finished in state Completed('report" not in done.stderr
     assert json.loads(done.stdout)[0]["passed"] is True
 
