@@ -22,7 +22,6 @@ from benchmarks.work import FAILURES, JOURNAL
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     """One Prefect server for all graphs, and this process' settings, which would find the one of the person who runs the tests."""
-    from prefect.logging.handlers import APILogHandler
     from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
     home = tmp_path_factory.mktemp("prefect")
@@ -31,7 +30,6 @@ def server(tmp_path_factory):
         temporary_settings({PREFECT_API_URL: standing.url, PREFECT_HOME: home / "client"}),
     ):
         yield standing
-        APILogHandler.flush()
 
 
 def run_until_it_goes_through(runs):
