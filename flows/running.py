@@ -125,9 +125,14 @@ def _begin_and_follow(repository: Repository, stage: Stage, left: Attempt | None
             attempts.stop(left)
             attempts.forget(folder)
 
-    outcome = _when_free(
-        lambda: repository.begin(stage.address, left.inputs if left else None, start, clear, tell), stage, tell
-    )
+    known = left.inputs if left else None
+    try:
+        outcome = _when_free(lambda: repository.begin(stage.address, known, start, clear, tell), stage, tell)
+    except BaseException:  # Ctrl-C, between the stage's start and its following
+        mine = attempts.find(folder)
+        if mine is not None and (left is None or mine.token != left.token):
+            attempts.stop(mine)
+        raise
     if outcome in (Outcome.UNCHANGED, Outcome.RESTORED):
         attempts.forget(folder)
         return outcome
