@@ -7,6 +7,7 @@ Putting outputs on the disk takes a while. Killed meanwhile, it has left ``exite
 the machine they ended with 0, and when. That is proof enough as long as the machine has not gone down since.
 """
 
+import errno
 import json
 import os
 import signal
@@ -19,6 +20,7 @@ if TYPE_CHECKING:  # typing takes longer to import than all the rest
     from typing import Any
 
 TIMED_OUT = 124
+REFUSED = (errno.EIO, errno.ENOSPC, errno.EDQUOT)
 PROCESS_KILLED = 128
 LEFT_ALONE = 0.05
 PATIENCE = 60
@@ -46,8 +48,8 @@ def _signature(path: str) -> list[object]:
     return [path, stat.st_size, stat.st_mtime_ns, stat.st_ino]
 
 
-def sync(paths: list[str]) -> None:
-    """Put files and the folders that name them on the disk."""
+def sync(paths: list[str]) -> bool:
+    """Put files and the folders that name them on the disk; False, having said why, where the disk did not take one."""
     for path in paths + sorted({os.path.dirname(path) or "." for path in paths}):
         try:
             handle = os.open(path, os.O_RDONLY)
@@ -55,10 +57,13 @@ def sync(paths: list[str]) -> None:
             continue
         try:
             os.fsync(handle)
-        except OSError:
-            pass
+        except OSError as error:
+            if error.errno in REFUSED:
+                print(f"{path}: written, but the disk did not take it ({error.strerror})")
+                return False
         finally:
             os.close(handle)
+    return True
 
 
 def run(attempt: "dict[str, Any]") -> int:
@@ -132,7 +137,10 @@ def main() -> int:
         os.write(mark, f"{start} {time.time_ns()}\n".encode())  # one write: there whole, or not at all
     sys.stdout.flush()
     found = signatures(attempt["outputs"]) if code == 0 else []
-    sync([str(entry[0]) for entry in found])
+    if not sync([str(entry[0]) for entry in found]):
+        os.unlink(os.path.join(folder, "exited"))
+        code = 1
+    sys.stdout.flush()
     leave(folder, code, found)
     return code
 

@@ -1,5 +1,6 @@
 """Stages that are run, joined, adopted, ended: on a real repository of DVC's, without Prefect."""
 
+import errno
 import subprocess
 import sys
 import time
@@ -7,7 +8,7 @@ import time
 import psutil
 import pytest
 
-from flows import attempts
+from flows import attempts, supervise
 from flows.graph import Contract, Stage, graph_of
 from flows.heal import heal
 from flows.repository import Outcome, Repository
@@ -289,3 +290,14 @@ def test_a_failures_message_is_the_stages_own():
     )
     defect = _failure(stage, 1, ["Traceback", "ZeroDivisionError: x"])
     assert defect.exit_code == 1 and "ZeroDivisionError: x" in str(defect)
+
+
+@pytest.mark.parametrize(("number", "taken"), [(errno.ENOSPC, False), (errno.EIO, False), (errno.EINVAL, True)])
+def test_an_output_that_the_disk_does_not_take_is_not_finished(tmp_path, monkeypatch, capsys, number, taken):
+    def refuse(handle):
+        raise OSError(number, "as asked")
+
+    (tmp_path / "out").write_text("x")
+    monkeypatch.setattr(supervise.os, "fsync", refuse)
+    assert supervise.sync([str(tmp_path / "out")]) is taken
+    assert ("did not take it (as asked)" in capsys.readouterr().out) is not taken
