@@ -5,7 +5,10 @@ export PYTHONUNBUFFERED := 1
 # Where the local DVC remote stands; a second clone on this machine finds it there.
 PRICECUT_REMOTE ?= $(HOME)/.local/share/pricecut/dvc-remote
 
-.PHONY: help demo test test-all lint lock data remote dag clean
+# Where `make server` listens, which workers and `pricecut schedule` ask.
+PREFECT_API_URL ?= http://127.0.0.1:4200/api
+
+.PHONY: help demo server worker test test-all lint lock data remote dag clean
 .DEFAULT_GOAL := help
 
 help:  ## what can be made
@@ -27,6 +30,18 @@ remote: .venv/.installed  ## configure the local DVC remote (PRICECUT_REMOTE)
 
 demo: .venv/.installed remote  ## customer_service, from raw sources to the report
 	@$(BIN)/pricecut run customer_service
+
+# As flows/settings.py. Leases of places in pools outlive the server that granted them. PREFECT_API_DATABASE_CONNECTION_URL names
+# another database than SQLite in ~/.prefect.
+server: export PREFECT_SERVER_ANALYTICS_ENABLED := false
+server: export DO_NOT_TRACK := 1
+server: export PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE := prefect.server.concurrency.lease_storage.filesystem
+server: export PREFECT_SERVER_LOGGING_LEVEL := ERROR
+server: .venv/.installed  ## a Prefect server on loopback, port 4200, with its page (docs/operators.md)
+	@$(BIN)/prefect server start --host 127.0.0.1
+
+worker: .venv/.installed  ## a worker that does scheduled runs in this clone (PREFECT_API_URL)
+	@PRICECUT_HOME="$(CURDIR)" PREFECT_API_URL="$(PREFECT_API_URL)" $(BIN)/prefect worker start --pool pricecut
 
 test: .venv/.installed  ## the tests, in under 10 minutes
 	$(BIN)/python -m pytest
