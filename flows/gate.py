@@ -5,17 +5,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 
+from labeling.training_set import read_training_set
 from ledger.account import read
 from ledger.errors import CheckpointError, DataError
 from ledger.places import Places
 from training.quality import RESAMPLES, macro_f1
+from training.sample import sample
 
 
 @dataclass(frozen=True)
 class Compared:
-    """The new model and the released one, both on the test rows of today.
+    """The new model and the released one, both on the rows of today that models are chosen by: gold, never test.
 
     Attributes
     ----------
@@ -81,7 +82,9 @@ def judge(gates: dict[str, Any], compared: Compared | None, current: str | None)
 
 
 def compare(places: Places, released: Path, threads: int, seed: int) -> Compared | None:
-    """Let the new and the released model answer today's test rows; None where they answer other labels.
+    """Let the new and the released model answer the rows that models are chosen by; None where they answer other labels.
+
+    These are the gold sample, from which neither learns; the test has no say in which model is released.
 
     Parameters
     ----------
@@ -97,7 +100,7 @@ def compare(places: Places, released: Path, threads: int, seed: int) -> Compared
     Raises
     ------
     DataError
-        If there are no test rows.
+        If there are no such rows.
     CheckpointError
         If a model cannot be read.
     """
@@ -106,9 +109,11 @@ def compare(places: Places, released: Path, threads: int, seed: int) -> Compared
     new, current = load(places.published, threads), load(released, threads)
     if new.labels != current.labels:
         return None
-    rows = pl.read_parquet(places.test, columns=["text", "label"])
+    rows = sample(read_training_set(places.training_set)).choice
     if not rows.height:
-        raise DataError(f"{places.test}: expected test rows to compare models by")
+        raise DataError(
+            f"{places.training_set}: expected gold or train rows to compare models by; label some rows by hand"
+        )
     texts, truth = rows["text"].to_list(), rows["label"].to_numpy().astype(np.int64)
     answers = [classifier.predict(texts).argmax(axis=1) for classifier in (new, current)]
     classes = len(new.labels)

@@ -17,7 +17,7 @@ stages:
     do:
       cmd: PYTHON stage.py audit ${key}
       deps: [stage.py, "labeling/apps/${key}/gold.csv", "${item.sources}"]
-      outs: ["data/${key}/training_set.json", "data/${key}/corpus.parquet"]
+      outs: ["data/${key}/training_set.json", "data/${key}/corpus.parquet", "reports/${key}/audit.json"]
       meta: {pool: cpu}
   evaluate:
     foreach: ${apps}
@@ -26,7 +26,8 @@ stages:
       deps: [stage.py, "data/${key}/training_set.json"]
       outs:
         - models/${key}/published
-        - data/${key}/test.parquet
+        - data/${key}/training_set.parquet
+        - reports/${key}/candidates.json
         - reports/${key}/collect.json
         - reports/${key}/functions.json
         - reports/${key}/report.html

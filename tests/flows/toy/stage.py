@@ -36,6 +36,7 @@ def audit() -> None:
     metadata = {"labels": json.dumps(["no", "yes"])}
     pl.DataFrame({"row_id": texts, "text": texts}).write_parquet(DATA / "corpus.parquet", metadata=metadata)
     (DATA / "training_set.json").write_text(json.dumps(document))
+    (REPORTS / "audit.json").write_text(json.dumps({"rows": ROWS}))
 
 
 def evaluate() -> None:
@@ -71,15 +72,23 @@ def evaluate() -> None:
     card = {"name": "student-toy", "role": "student", "format": "onnx", "precision": "float32", "labels": ["no", "yes"]}
     card |= {"max_length": 8, "width": 2, "depth": 1, "vocabulary": ROWS + 2, "parameters": 2 * (ROWS + 2)}
     (PUBLISHED / "card.json").write_text(json.dumps(card))
-    pl.DataFrame({"text": words, "label": truth.astype("int8")}).write_parquet(DATA / "test.parquet")
+    gold = {"row_id": words, "text": words, "split": ["gold"] * ROWS, "label": truth.astype("int8")}
+    sure = np.eye(2, dtype=np.float32)[truth].tolist()
+    rows = pl.DataFrame(gold).with_columns(
+        pl.Series("probabilities", sure, dtype=pl.List(pl.Float32)), pl.lit(1.0, dtype=pl.Float32).alias("weight")
+    )
+    rows.write_parquet(DATA / "training_set.parquet", metadata={"labels": json.dumps(["no", "yes"])})
 
     score = trained["right"] / ROWS
     scored = {"name": "toy", "accuracy": score, "macro_f1": score, "bytes": 4000, "latency_ms": 0.1}
     passed = trained.get("passes", True)
     gates = {"passed": passed, "misses": {} if passed else {"bytes": 12.0}, "threads": 1}
     metrics = {"test_rows": ROWS, "label": scored, "teacher": scored, "student": scored, "gates": gates}
-    statement = {"currency": "EUR", "C": 2.0, "C_after": 1.0, "saved": 0.5, "uncut": {}, "after": {}, "delta": {}}
+    parts = {part: dict.fromkeys("DHMA", cost) for part, cost in (("uncut", 0.5), ("after", 0.25), ("delta", 0.25))}
+    statement = {"currency": "EUR", "C": 2.0, "C_after": 1.0, "saved": 0.5, **parts}
+    candidates = [{**scored, "role": "student", "passes": passed, "chosen": True}]
     for name, document in {
+        "candidates.json": candidates,
         "metrics.json": metrics,
         "statement.json": statement,
         "collect.json": {"generated": None},
