@@ -84,7 +84,7 @@ def judge(gates: dict[str, Any], compared: Compared | None, current: str | None)
 def compare(places: Places, released: Path, threads: int, seed: int) -> Compared | None:
     """Let the new and the released model answer the rows that models are chosen by; None where they answer other labels.
 
-    These are the gold sample, from which neither learns; the test has no say in which model is released.
+    These are the gold sample, from which neither learns, or train rows held back where there is no gold; the test has no say.
 
     Parameters
     ----------
