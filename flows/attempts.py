@@ -12,7 +12,6 @@ import os
 import re
 import secrets
 import select
-import shutil
 import signal
 import subprocess
 import sys
@@ -295,8 +294,3 @@ def forget(folder: Path) -> None:
 def all_folders(root: Path = Path()) -> list[Path]:
     """Return the folders of every stage that was ever attempted here."""
     return sorted(path for path in (root / FOLDER).glob("*") if path.is_dir())
-
-
-def clear(root: Path = Path()) -> None:
-    """Remove the folders of attempts, all of them; nothing may be running."""
-    shutil.rmtree(root / FOLDER, ignore_errors=True)

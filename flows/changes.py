@@ -7,11 +7,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from flows.causes import LOST, MISSING, Cause, changed_file, in_question, output_cause, parameter_causes, shown
 from flows.commits import Since, commits_since
-from flows.graph import graph_of, targeted, with_needs
+from flows.graph import graph_of, planned
+from flows.lockfile import parse
 from flows.objects import is_whole
 from flows.reading import earlier_outputs, open_for_reading
 
@@ -106,8 +105,7 @@ def explain(targets: Iterable[str]) -> list[Reason]:
         If this is no DVC repository, a dvc.yaml cannot be read, or a target names nothing.
     """
     with open_for_reading() as repo:
-        graph, seen = graph_of(repo), _Seen(Path(repo.root_dir))
-        plan = with_needs(graph, [address for name in targets for address in targeted(graph, name)])
+        plan, seen = planned(graph_of(repo), targets), _Seen(Path(repo.root_dir))
         stages = {stage.addressing: stage for stage in repo.index.stages}
         reasons = []
         for address in plan:
@@ -178,8 +176,7 @@ def _lock_entry(stage: Any, seen: _Seen) -> dict[str, Any] | None:
     """Return a stage's entry in dvc.lock, which DVC has found readable; it would parse it a second time, and slowly."""
     path = Path(stage.path).with_suffix(".lock")
     if path not in seen.locks:
-        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-        document = yaml.load(path.read_text(encoding="utf-8"), Loader=loader) if path.exists() else {}
+        document = parse(path.read_text(encoding="utf-8")) if path.exists() else {}
         seen.locks[path] = document.get("stages") or {}
     return seen.locks[path].get(stage.name)
 

@@ -5,13 +5,12 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from flows.machines import HOME
+from flows.waiting import FLOW
 from ledger.errors import ConfigurationError
 
 POOL = "pricecut"
-HOME = "PRICECUT_HOME"
-"""The environment variable by which a worker says where its clone stands."""
 ENTRYPOINT = "flows/scheduled.py:renew"
-FLOW = "renew"
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 import yaml
 
 from flows.apps import PIPELINES
-from flows.lockfile import write_whole
+from flows.lockfile import parse, write_whole
 from ledger.errors import DataError, PricecutError
 
 ASIDE = Path(".pricecut/set_aside")
@@ -183,7 +183,7 @@ def salvage(text: str) -> str:
 def _is_lock(text: str) -> bool:
     """Whether a text is a dvc.lock that DVC can read."""
     try:
-        document = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        document = parse(text)
     except yaml.YAMLError:
         return False
     if not isinstance(document, dict) or "schema" not in document:

@@ -140,6 +140,11 @@ def with_needs(graph: dict[str, Stage], wanted: Iterable[str]) -> dict[str, Stag
     return {address: stage for address, stage in graph.items() if address in needed}
 
 
+def planned(graph: dict[str, Stage], targets: Iterable[str]) -> dict[str, Stage]:
+    """Return the stages of some targets, and all that they need, in order; raise a ConfigurationError where one names none."""
+    return with_needs(graph, [address for target in targets for address in targeted(graph, target)])
+
+
 def targeted(graph: dict[str, Stage], target: str) -> list[str]:
     """Return the stages that a target names: an app's, one stage, all of a name, or all of a pipeline's file.
 

@@ -9,6 +9,7 @@ from typing import Any
 import psutil
 
 from flows import attempts
+from flows.lockfile import write_whole
 
 OURS = ("dvc", "pricecut", "supervise.py")
 """What the command line of a process says that may hold an entry of DVC's table of busy files."""
@@ -49,19 +50,13 @@ def _mend_table(table: Path) -> Iterator[str]:
             },
         }
     except (ValueError, AttributeError, TypeError, KeyError):
-        _write(table, {})
+        write_whole(table, "{}")
         yield f"{os.path.relpath(table)}: a process of DVC's was killed while it wrote this; written anew, empty"
         return
     kept = {mode: entries for mode, entries in busy.items() if entries}
     if kept != document and (kept or any(document.values())):
-        _write(table, kept)
+        write_whole(table, json.dumps(kept))
         yield f"{os.path.relpath(table)}: entries of processes that have died were taken out"
-
-
-def _write(table: Path, document: dict[str, Any]) -> None:
-    temporary = table.with_name(f"{table.name}.tmp")
-    temporary.write_text(json.dumps(document), encoding="utf-8")
-    temporary.replace(table)
 
 
 def is_owner_alive(owner: dict[str, Any]) -> bool:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows.apps import main_apps
-from flows.graph import Stage, graph_of, targeted, with_needs
+from flows.graph import Stage, graph_of, planned
 from flows.root import DAG_FILE
 
 if TYPE_CHECKING:
@@ -23,8 +23,7 @@ def names_of(targets: list[str] | None) -> list[str]:
 def read_plan(repository: "Repository", names: list[str]) -> dict[str, Stage]:
     """Return the stages of some targets, and all that they need, in order."""
     with repository.locked() as repo:
-        graph = graph_of(repo)
-    return with_needs(graph, [address for name in names for address in targeted(graph, name)])
+        return planned(graph_of(repo), names)
 
 
 def message_of(names: list[str]) -> str:

@@ -158,7 +158,7 @@ class Repository:
             _save_dependencies(stage)
             inputs = _inputs(stage)
             self._open[address] = stage
-            if known is not None and _plain(inputs) == _plain(known):
+            if known is not None and inputs == known:
                 return Outcome.JOINED
             as_recorded = not stage.cmd_changed and all(dep.hash_info == info for dep, info, _ in before)
             if as_recorded and not stage.always_changed and self._keep_again(stage):
@@ -435,11 +435,8 @@ def _work(stage: Any, inputs: Inputs) -> Work:
 def _inputs(stage: Any) -> Inputs:
     from dvc.stage.serialize import to_single_stage_lockfile
 
-    return _plain({key: value for key, value in to_single_stage_lockfile(stage).items() if key != "outs"})
-
-
-def _plain(document: Inputs) -> Inputs:
-    plain: Inputs = json.loads(json.dumps(document, default=str, sort_keys=True))
+    document = {key: value for key, value in to_single_stage_lockfile(stage).items() if key != "outs"}
+    plain: Inputs = json.loads(json.dumps(document, default=str))  # as an attempt's file gives it back
     return plain
 
 

@@ -111,8 +111,7 @@ def _begin_and_follow(repository: Repository, stage: Stage, left: Attempt | None
     started: list[tuple[Attempt, subprocess.Popen[bytes]]] = []
 
     def start(work: Work) -> int:
-        if _stopping.is_set():
-            raise StageError(stage.label, 1, "not started: the run was interrupted")
+        _refuse_when_stopping(stage)
         attempt, process = attempts.start(
             folder, work.commands, work.folder, work.environment, work.outputs, work.inputs, stage.contract.timeout
         )
@@ -160,8 +159,7 @@ def _begin_and_send(repository: Repository, stage: Stage, send: Send, tell: Tell
     sent: list[tuple[Work, subprocess.Popen[bytes]]] = []
 
     def start(work: Work) -> int:
-        if _stopping.is_set():
-            raise StageError(stage.label, 1, "not started: the run was interrupted")
+        _refuse_when_stopping(stage)
         # By it DVC's other processes see that the stage is busy; it ends with this process.
         waits = [sys.executable, "-I", "-S", "-c", "import sys; sys.stdin.read()", "pricecut", stage.address]
         busy = subprocess.Popen(waits, stdin=subprocess.PIPE)
@@ -196,7 +194,8 @@ def followed(
 ) -> StageError | None:
     """Follow an attempt to its end; return what to say if it failed."""
     if owner is None:
-        return None if attempts.exit_code(attempt) == 0 else _failure(stage, attempts.exit_code(attempt) or 1, [])
+        ended = attempts.exit_code(attempt)
+        return None if ended == 0 else _failure(stage, ended or 1, [])
     said: deque[str] = deque(maxlen=TAIL)
 
     def pass_on(line: str) -> None:
@@ -228,12 +227,16 @@ def _when_free(ask: Callable[[], Answer], stage: Stage, tell: Tell) -> Answer:
         try:
             return ask()
         except Busy as busy:
-            if _stopping.is_set():
-                raise StageError(stage.label, 1, "not started: the run was interrupted") from None
+            _refuse_when_stopping(stage)
             if not told:
                 tell(f"waiting: {busy}")
             told = True
             time.sleep(ASK_EVERY)
+
+
+def _refuse_when_stopping(stage: Stage) -> None:
+    if _stopping.is_set():
+        raise StageError(stage.label, 1, "not started: the run was interrupted") from None
 
 
 NOISE = re.compile(

@@ -76,7 +76,8 @@ def put_on(app: str, cron: str, timezone: str, wait_for_review: int | None, as_j
 
     from flows.apps import registered_app
     from flows.automations import notice_deaths, tell_of_failures
-    from flows.deployments import HOME, POOL, Schedule, deploy
+    from flows.deployments import POOL, Schedule, deploy
+    from flows.machines import HOME
     from flows.notify import ADDRESS, keep_address
     from flows.scheduled import ScheduleParameters, check_artifact
     from ledger.parameters import read_parameters
