@@ -110,13 +110,16 @@ def is_whole(out: Any) -> bool:
 def fetch_missing(repo: Any, outs: Iterable[Any], tell: Tell, root: Path = Path()) -> None:
     """Fetch from the remote, where there is one, what outputs lack in the cache; what arrives corrupted is dropped.
 
-    What a remote does not give, be it lost, is told, and no more: it can be made here.
+    What a remote does not give, be it lost, is told, and no more: it can be made here. Of one that stands empty, as `make remote`
+    leaves it, nothing is expected.
     """
     lacking = [out for out in outs if out.use_cache and out.hash_info and not is_whole(out)]
     remote = repo.config["core"].get("remote")
     if not lacking or not remote:
         return
     try:
+        if _is_empty_folder(repo.cloud.get_remote(command="fetch")):
+            return
         for objects in (out.get_used_objs() for out in lacking):
             for infos in objects.values():
                 repo.cloud.pull(infos)
@@ -126,6 +129,14 @@ def fetch_missing(repo: Any, outs: Iterable[Any], tell: Tell, root: Path = Path(
         tell(f"from the remote: {line}")
     if missing := missing_objects(lacking):
         tell(f"the remote '{remote}' does not have, or cannot give, {', '.join(missing)}: made here")
+
+
+def _is_empty_folder(remote: Any) -> bool:
+    """Whether a remote is a folder of this machine that stands, and in which nothing was ever kept."""
+    if remote.fs.protocol != "local":
+        return False
+    folder = Path(remote.path)
+    return folder.is_dir() and not any(folder.iterdir())
 
 
 def mend_objects(repo: Any, outs: Iterable[Any], root: Path = Path()) -> tuple[list[str], list[str]]:

@@ -148,6 +148,15 @@ def test_a_remote_that_is_lost_is_told_and_no_more(repo, root):
     assert told == ["the remote 'store' does not have, or cannot give, out/first.txt: made here"]
 
 
+def test_of_a_remote_that_was_never_pushed_to_nothing_is_told(repo, root):
+    cached(root, FIRST).unlink()
+    shutil.rmtree(root.parent / "store")
+    (root.parent / "store").mkdir()
+    told: list[str] = []
+    fetch_missing(repo, outs(repo, "first.txt"), told.append)
+    assert told == [] and not cached(root, FIRST).exists()
+
+
 def test_a_remote_that_cannot_be_reached_is_told_and_no_more(root):
     from dvc.repo import Repo
 
