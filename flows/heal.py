@@ -10,6 +10,7 @@ import psutil
 
 from flows import attempts
 from flows.lockfile import write_whole
+from flows.objects import clear_halves
 
 OURS = ("dvc", "pricecut", "supervise.py")
 """What the command line of a process says that may hold an entry of DVC's table of busy files."""
@@ -24,8 +25,10 @@ def heal(repo: Any) -> Iterator[str]:
         Nobody else of DVC's does its bookkeeping meanwhile.
     """
     root, table = Path(repo.root_dir), Path(repo.tmp_dir) / "rwlock"
-    for half in (*root.rglob(".dvc.lock.*.tmp"),) if _was_killed(root) else ():
-        half.unlink(missing_ok=True)
+    if _was_killed(root):
+        for half in (*root.rglob(".dvc.lock.*.tmp"),):
+            half.unlink(missing_ok=True)
+        clear_halves(repo)
     yield from _mend_table(table)
 
 

@@ -15,7 +15,9 @@ from typing import Any
 ASIDE = Path(".pricecut/corrupted")
 """Where corrupted objects are moved: of no use to DVC, perhaps to a person."""
 HALF_IS_OLD_AFTER = 600.0
-"""Seconds after which a half-written object is taken for one whose writer has died."""
+"""Seconds after which a half-written object of a shared cache is taken for one whose writer has died."""
+A_MOMENT = 0.05
+"""Seconds; far longer than from closing a file to renaming it."""
 
 Tell = Callable[[str], None]
 
@@ -184,12 +186,39 @@ def _files(path: Path) -> Iterator[Path]:
 
 
 def clear_halves(repo: Any) -> int:
-    """Remove what DVC left half-written in its cache when it was killed or the disk was full; return the bytes that are free again."""
+    """Remove what DVC left half-written in its cache when it was killed or the disk was full; return the bytes that are free again.
+
+    In a cache of the clone's own that is what no process has open, now and a moment later: whoever writes it has it open, and then gives
+    it its name at once. A cache elsewhere may have writers on other machines, so there age decides.
+    """
+    cache = Path(repo.cache.local.path)
+    halves = {half for half in cache.rglob(".*.tmp") if half.is_file()}
+    if cache.is_relative_to(repo.root_dir):
+        for _ in range(2 if halves else 0):
+            halves -= _open_files()
+            time.sleep(A_MOMENT)
+    else:
+        halves = {half for half in halves if _age(half) > HALF_IS_OLD_AFTER}
     freed = 0
-    for half in Path(repo.cache.local.path).rglob(".*.tmp"):
+    for half in halves:
         with contextlib.suppress(OSError):
-            stat = half.stat()
-            if abs(time.time() - stat.st_mtime) > HALF_IS_OLD_AFTER:
-                half.unlink()
-                freed += stat.st_size
+            size = half.stat().st_size
+            half.unlink()
+            freed += size
     return freed
+
+
+def _age(path: Path) -> float:
+    """Seconds since a file was written to, whichever way a clock went; 0 if it has gone."""
+    with contextlib.suppress(OSError):
+        return abs(time.time() - path.stat().st_mtime)
+    return 0.0
+
+
+def _open_files() -> set[Path]:
+    """Return what the processes of this machine that may be looked into have open."""
+    found = set()
+    for link in Path("/proc").glob("[0-9]*/fd/*"):
+        with contextlib.suppress(OSError):
+            found.add(link.readlink())
+    return found

@@ -226,8 +226,8 @@ def test_a_full_disk_under_the_cache_is_noticed(root, capfd):
         assert said.startswith("out/big.bin: could not be copied to DVC's cache")
         assert "(No space left on device), where 0 MB are free" in said
         (half,) = (root / ".dvc/cache/files/md5").rglob(".*.tmp")
-        assert clear_halves(repo) == 0, "it may still be written to"
-        os.utime(half, (0, 0))
+        with half.open():
+            assert clear_halves(repo) == 0, "it may still be written to"
         assert clear_halves(repo) > 500_000 and not half.exists()
 
 
@@ -342,13 +342,28 @@ def test_a_file_that_looks_like_the_one_before_is_hashed_anew(root, repo):
     assert out.get_hash().value == hashlib.md5(b"5\n").hexdigest()
 
 
-def test_half_written_objects_are_cleared_away_when_they_are_old(root, repo):
-    old, new = cached(root, FIRST).with_name(".abc.tmp"), cached(root, FIRST).with_name(".def.tmp")
+def test_half_written_objects_that_nobody_writes_are_cleared_away(root, repo):
+    left, busy = cached(root, FIRST).with_name(".abc.tmp"), cached(root, FIRST).with_name(".def.tmp")
+    for half in (left, busy):
+        half.write_bytes(b"x" * 1000)
+    with busy.open("ab"):
+        assert clear_halves(repo) == 1000
+    assert busy.exists() and not left.exists() and cached(root, FIRST).exists()
+
+
+def test_in_a_cache_elsewhere_half_written_objects_are_cleared_away_when_they_are_old(root, tmp_path):
+    from dvc.repo import Repo
+
+    shared = tmp_path / "shared"
+    shell(root, f"dvc config cache.dir {shared} -q")
+    (shared / "files/md5/ab").mkdir(parents=True)
+    old, new = shared / "files/md5/ab/.abc.tmp", shared / "files/md5/ab/.def.tmp"
     for half in (old, new):
         half.write_bytes(b"x" * 1000)
     os.utime(old, (time.time() - 3600,) * 2)
-    assert clear_halves(repo) == 1000
-    assert new.exists() and not old.exists() and cached(root, FIRST).exists()
+    with Repo() as repo:
+        assert clear_halves(repo) == 1000
+    assert new.exists() and not old.exists()
 
 
 @pytest.mark.parametrize(

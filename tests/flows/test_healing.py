@@ -258,3 +258,13 @@ def test_secrets_that_a_stage_says_are_hidden(root, notes, monkeypatch):
     assert said[0] == "with ***" and "with ***" in str(failed.value) and logs[-1].startswith("with ***\n")
     everything = json.dumps([said, str(failed.value), logs]) + (root / "dvc.lock").read_text()
     assert "sk-of-nobody-123" not in everything
+
+
+def test_what_a_killed_run_left_half_written_in_the_cache_is_cleared_away(root, notes):
+    half = cached(root, DIGEST).with_name(".n0tD0ne.tmp")
+    half.write_bytes(b"x" * 1000)
+    folder = attempts.folder_of("killed", root)
+    folder.mkdir(parents=True)
+    (folder / "attempt.json").write_text("{}")
+    run()
+    assert not half.exists() and cached(root, DIGEST).read_text() == "x" and notes.read_text() == ""
