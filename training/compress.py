@@ -98,12 +98,11 @@ def slices(student: Model, precisions: list[Precision]) -> Iterator[Network]:
 
     Float32, where int8 is on offer too, is kept for the largest slice alone: there it shows what int8 costs.
     """
-    for width in student.widths:
-        for depth in student.depths:
-            shape = student.shape.slice(width, depth)
-            largest = shape == student.shape
-            wanted = tuple(p for p in precisions if largest or p != "float32" or "int8" not in precisions)
-            yield Network(f"student-w{width}-d{depth}", "student", shape, slice_weights(student.weights, shape), wanted)
+    for size in student.sizes:
+        shape = student.shape.slice(size)
+        largest = shape == student.shape
+        wanted = tuple(p for p in precisions if largest or p != "float32" or "int8" not in precisions)
+        yield Network(f"student-{size}", "student", shape, slice_weights(student.weights, shape), wanted)
 
 
 def compressed(network: Network, source: Model, parameters: CompressParameters) -> Iterator[tuple[Card, Any]]:

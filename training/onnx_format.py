@@ -65,9 +65,9 @@ def _build(shape: Shape, weights: dict[str, np.ndarray]) -> onnx.ModelProto:
     hidden = graph.add("Cast", [padding], "padding_as_float", to=TensorProto.FLOAT)
     hidden = graph.add("Mul", [hidden, graph.constant("hidden_score", HIDDEN, np.float32)], "hidden_scores")
     hidden = graph.add("Unsqueeze", [hidden, graph.constant("heads_and_queries", [1, 2], np.int64)], "hidden")
-    graph.constant("by_head", [0, 0, shape.heads, shape.width // shape.heads], np.int64)
-    graph.constant("by_token", [0, 0, shape.width], np.int64)
-    graph.constant("head_scale", 1 / math.sqrt(shape.width // shape.heads), np.float32)
+    graph.constant("by_head", [0, 0, shape.heads, shape.head_width], np.int64)
+    graph.constant("by_token", [0, 0, shape.attended], np.int64)
+    graph.constant("head_scale", 1 / math.sqrt(shape.head_width), np.float32)
     x = _embed(graph, shape)
     for number in range(shape.depth):
         block = f"block_{number}"

@@ -14,7 +14,7 @@ from training.litert_format import litert_bytes
 from training.onnx_format import onnx_bytes
 from training.runtime import _litert, _onnx
 
-SHAPE = replace(TINY_SHAPE, width=64, feedforward=256, vocabulary=300, heads=4, positions=32)
+SHAPE = replace(TINY_SHAPE, width=64, feedforward=200, vocabulary=300, heads=3, head_width=16, positions=32)
 GELU = replace(SHAPE, activation="gelu_tanh")
 
 
