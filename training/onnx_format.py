@@ -177,7 +177,7 @@ class _Graph:
         entering, scale, zero = (f"{layer}/in_{part}" for part in ("int8", "scale", "zero"))
         self.nodes.append(helper.make_node("DynamicQuantizeLinear", [x], [entering, scale, zero], name=entering))
         scaling = self.add("Mul", [scale, self.constant(f"{layer}/scales", scales)], f"{layer}/scaling")
-        inputs = [entering, stored, zero, self.constant("kernel_zero", 0, np.int8)]
+        inputs = [entering, stored, zero]  # the zero point of weights is 0
         product = self.add("MatMulInteger", inputs, f"{layer}/whole")
         product = self.add("Cast", [product], f"{layer}/whole_as_float", to=TensorProto.FLOAT)
         return self.add("Mul", [product, scaling], f"{layer}/product")
