@@ -19,7 +19,7 @@ from training.batches import length_grouped
 from training.determinism import make_deterministic
 from training.elastic_classifier import ElasticClassifier, build, named_weights
 from training.layers.elastic_dense import ElasticDense
-from training.quantization import BLOCK, CUTS, EMBEDDING, HEAD, Plan, Ranges
+from training.quantization import BLOCK, EMBEDDING, HEAD, Plan, Ranges, to_int4, to_int4_blocks
 from training.schedule import adamw
 from training.shape import Shape
 from training.tokenization import pad
@@ -66,40 +66,47 @@ def recover(
     optimizer = adamw(learning_rate, steps, WARMUP, weight_decay=0.0)
     step = _step(model, optimizer, plan, ranges or {})
     for epoch in range(epochs):
+        cuts = {name: tf.constant(cut) for name, cut in _cuts(named_weights(model), plan).items()}
         losses = [
-            float(step(tf.constant(pad([sequences[row] for row in batch])), tf.constant(logits[batch])))
+            float(step(tf.constant(pad([sequences[row] for row in batch])), tf.constant(logits[batch]), cuts))
             for batch in length_grouped(lengths, BATCH, random)
         ]
         logger.info("under the rounding, epoch %d/%d  divergence %.5f", epoch + 1, epochs, np.mean(losses))
     return named_weights(model)
 
 
-def rounded(layer_precision: str, value: Any, by_row: bool) -> Any:
+def rounded(precision: str, value: Any, by_row: bool, cut: Any = 1.0) -> Any:
     """Return a weight as it will be after rounding; its gradient is as if nothing had been rounded.
 
     Parameters
     ----------
-    layer_precision : str
+    precision : str
         As in a plan.
     value : tensor
         A table ``(rows, columns)``, a row a token, or a kernel ``(inputs, units)``.
     by_row : bool
         Whether rows have scales of their own (a table), or columns (a kernel).
+    cut : tensor
+        What of the greatest weight int4 keeps: `cut_of`'s, ``(scales, 1)``.
     """
-    if layer_precision == "float32":
+    if precision == "float32":
         return value
     rows = value if by_row else ops.transpose(value)
-    if layer_precision != "int4":
-        whole = _whole(rows, 127.0, [1.0])
+    if precision != "int4":
+        whole = _whole(rows, 127.0, 1.0)
     elif by_row:
-        n, m = rows.shape
-        blocks = -(-m // BLOCK)
-        padded = ops.pad(rows, ((0, 0), (0, blocks * BLOCK - m)))
-        whole = ops.reshape(_whole(ops.reshape(padded, (n * blocks, BLOCK)), 7.0, CUTS), (n, blocks * BLOCK))[:, :m]
+        whole = ops.reshape(_whole(_blocks(rows), 7.0, cut), (rows.shape[0], -1))[:, : rows.shape[1]]
     else:
-        whole = _whole(rows, 7.0, CUTS)
+        whole = _whole(rows, 7.0, cut)
     whole = whole if by_row else ops.transpose(whole)
     return value + ops.stop_gradient(whole - value)
+
+
+def cut_of(value: np.ndarray, by_row: bool) -> np.ndarray:
+    """Return what of its greatest weight each scale of an int4 weight keeps, float32 of shape ``(scales, 1)``."""
+    scales = to_int4_blocks(value)[1].reshape(-1) if by_row else to_int4(value.T)[1]
+    rows = np.asarray(_blocks(ops.convert_to_tensor(value))) if by_row else value.T
+    return (scales / _widest(rows, 7.0)[:, 0])[:, None].astype(np.float32)
 
 
 def rounded_activations(x: Any, limits: tuple[float, float] | None) -> Any:
@@ -117,29 +124,49 @@ def rounded_activations(x: Any, limits: tuple[float, float] | None) -> Any:
     return x + ops.stop_gradient(whole - x)
 
 
-def _whole(rows: Any, greatest: float, cuts: Any) -> Any:
-    """Round rows by the cut of their greatest weight that loses least, as `training.quantization` does."""
-    widest = ops.maximum(ops.max(ops.abs(rows), axis=1, keepdims=True), 1e-30) / greatest
-    best = least = None
-    for cut in cuts:
-        scale = widest * float(cut)
-        tried = ops.clip(ops.round(rows / scale), -greatest, greatest) * scale
-        lost = ops.sum(ops.square(tried - rows), axis=1, keepdims=True)
-        if best is None:
-            best, least = tried, lost
-        else:
-            best, least = ops.where(lost < least, tried, best), ops.minimum(lost, least)
-    return best
+def _whole(rows: Any, greatest: float, cut: Any) -> Any:
+    """Round rows to whole multiples of their scales, as `training.quantization` does."""
+    scale = ops.maximum(ops.max(ops.abs(rows), axis=1, keepdims=True), 1e-30) / greatest * cut
+    return ops.clip(ops.round(rows / scale), -greatest, greatest) * scale
+
+
+def _widest(rows: np.ndarray, greatest: float) -> np.ndarray:
+    return np.maximum(np.abs(rows).max(axis=1, keepdims=True), 1e-30) / greatest
+
+
+def _blocks(rows: Any) -> Any:
+    """Cut ``(n, m)`` into rows of one block each, zeros behind."""
+    columns = rows.shape[1]
+    return ops.reshape(ops.pad(rows, ((0, 0), (0, -columns % BLOCK))), (-1, BLOCK))
+
+
+def _cuts(weights: dict[str, np.ndarray], plan: Plan) -> dict[str, np.ndarray]:
+    """Search the cuts of what is int4: once an epoch, as the search takes ten times as long as the rounding."""
+    found = {}
+    for name, value in weights.items():
+        layer, by_row = _rounding_of(name)
+        if layer and plan[layer] == "int4":
+            found[name] = cut_of(value, by_row)
+    return found
+
+
+def _rounding_of(name: str) -> tuple[str | None, bool]:
+    """Return the layer of the plan that a weight belongs to, if it is rounded at all, and whether by row."""
+    if name in ("embedding/tokens", "embedding/positions"):
+        return EMBEDDING, True
+    if name.endswith("/kernel"):
+        return _layer(name.removesuffix("/kernel")), False
+    return None, False
 
 
 def _step(model: ElasticClassifier, optimizer: Any, plan: Plan, ranges: Ranges) -> Any:
-    """Return the traced training step: padded ids and the answers to give, to the loss."""
+    """Return the traced training step: padded ids, the answers to give and the cuts, to the loss."""
     variables = model.trainable_variables
     optimizer.build(variables)
 
-    def step(token_ids: Any, wanted: Any) -> Any:
+    def step(token_ids: Any, wanted: Any, cuts: dict[str, Any]) -> Any:
         with tf.GradientTape() as tape:
-            served = [(variable, _as_served(variable, plan)) for variable in variables]
+            served = [(variable, _as_served(variable, plan, cuts)) for variable in variables]
             with keras.StatelessScope(state_mapping=served), _rounding_inputs(model, plan, ranges):
                 logits = model(token_ids, training=False)
             loss = _divergence(logits, wanted)
@@ -148,7 +175,8 @@ def _step(model: ElasticClassifier, optimizer: Any, plan: Plan, ranges: Ranges) 
         return loss
 
     ids, logits = tf.TensorSpec((None, None), tf.int32), tf.TensorSpec((None, model.shape.classes), tf.float32)
-    return tf.function(step, input_signature=[ids, logits])
+    kept = {name: tf.TensorSpec(cut.shape, tf.float32) for name, cut in _cuts(named_weights(model), plan).items()}
+    return tf.function(step, input_signature=[ids, logits, kept])
 
 
 def _divergence(logits: Any, wanted: Any) -> Any:
@@ -157,14 +185,11 @@ def _divergence(logits: Any, wanted: Any) -> Any:
     return ops.mean(ops.sum(ops.exp(before) * (before - after), axis=-1))
 
 
-def _as_served(variable: Any, plan: Plan) -> Any:
+def _as_served(variable: Any, plan: Plan, cuts: dict[str, Any]) -> Any:
     name = variable.path.split("/", 1)[1]
+    layer, by_row = _rounding_of(name)
     value = ops.convert_to_tensor(variable.value)
-    if name in ("embedding/tokens", "embedding/positions"):
-        return rounded(plan[EMBEDDING], value, by_row=True)
-    if name.endswith("/kernel"):
-        return rounded(plan[_layer(name.removesuffix("/kernel"))], value, by_row=False)
-    return value
+    return value if layer is None else rounded(plan[layer], value, by_row, cuts.get(name, 1.0))
 
 
 def _layer(dense: str) -> str:
