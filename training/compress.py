@@ -98,13 +98,13 @@ def whole_teacher(teacher: Model) -> Network:
 def slices(student: Model, precisions: list[Precision]) -> Iterator[Network]:
     """Yield each slice the student was trained for.
 
-    Float32, where int8 is on offer too, is kept for the largest slice alone: there it shows what int8 costs.
+    Float32, where fewer bits are on offer too, is kept for the largest slice alone: there it shows what they cost.
     """
     for width in student.widths:
         for depth in student.depths:
             shape = student.shape.slice(width, depth)
             largest = shape == student.shape
-            wanted = tuple(p for p in precisions if largest or p != "float32" or "int8" not in precisions)
+            wanted = tuple(p for p in precisions if largest or p != "float32" or set(precisions) == {"float32"})
             yield Network(f"student-w{width}-d{depth}", "student", shape, slice_weights(student.weights, shape), wanted)
 
 

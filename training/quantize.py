@@ -22,7 +22,7 @@ Weights = dict[str, np.ndarray]
 JUDGED = 300
 """Texts at most that a quantized network is judged on: one in three hundred is about the loss that a budget allows."""
 
-RECOVERED_ON = 4000
+RECOVERED_ON = 2000
 """Texts at most that a network is trained on again, so that recovery takes seconds, whatever the corpus."""
 
 

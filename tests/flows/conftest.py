@@ -19,7 +19,7 @@ SMALL = {
     "audit": {"min_confidence": 0.5},
     "teach": {"epochs": 1, "trainable_layers": 1, "max_length": 32},
     "distill": {"epochs": 20, "augment": 1, "width": 64, "heads": 2, "widths": [64], "depths": [1], "depth": 1},
-    "compress": {"formats": ["onnx"]},  # LiteRT is written in tests/training
+    "compress": {"formats": ["onnx"], "precisions": ["float32", "int8"]},  # LiteRT is written in tests/training
     "evaluate": {
         "gates": {"retained_macro_f1": 0.2, "bytes": 50_000_000, "latency_ms": 1000.0},
         "latency_requests": 20,
