@@ -19,8 +19,8 @@ logger = logging.getLogger(__name__)
 Format = Literal["litert", "onnx"]
 Weights = dict[str, np.ndarray]
 
-JUDGED = 300
-"""Texts at most that a quantized network is judged on: one in three hundred is about the loss that a budget allows."""
+JUDGED = 1000
+"""Texts at most that a quantized network is judged on: of fewer, one changed answer is most of a budget."""
 
 RECOVERED_ON = 2000
 """Texts at most that a network is trained on again, so that recovery takes seconds, whatever the corpus."""
