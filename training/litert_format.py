@@ -14,6 +14,7 @@ from training.quantization import (
     EMBEDDING,
     HEAD,
     Plan,
+    Precision,
     Ranges,
     activation_scale,
     block_spread,
@@ -21,6 +22,7 @@ from training.quantization import (
     head_width,
     kernel_and_bias,
     nibbles,
+    of_positions,
     to_int4,
     to_int4_blocks,
     to_int8,
@@ -44,7 +46,7 @@ def litert_bytes(shape: Shape, weights: dict[str, np.ndarray], plan: Plan, range
         The precision of each layer. ``int8``: a scale an output channel, activations rounded as they come
         (https://ai.google.dev/edge/litert/conversion/tensorflow/quantization/post_training_quantization).
         ``int8_static``: activations by the scale of ``ranges``. ``int4``: kernels in 4 bits, a scale an output
-        channel; embedding tables in 4, a scale a block of 32. Tables in int8 have a scale a row.
+        channel; the table of tokens in 4, as `to_int4_blocks` has it. Tables in int8 have a scale a row.
     ranges : Ranges or None
         Needed where a layer is ``int8_static``.
 
@@ -86,26 +88,29 @@ class _Network:
         axis = self.graph.constant("length_axis", np.int32(1))
         counted = self.graph.tensor("counted", (None, None), schema.TensorType.INT32)
         self.graph.add("CUMSUM", [mask, axis], counted, schema.CumsumOptionsT())
-        tokens = self.look_up(self.weights["embedding/tokens"], ids, "embedding/tokens")
-        places = self.look_up(counted_places(self.weights), counted, "embedding/positions")
+        bits = self.plan[EMBEDDING]
+        tokens = self.look_up(self.weights["embedding/tokens"], ids, "embedding/tokens", bits)
+        places = self.look_up(counted_places(self.weights), counted, "embedding/positions", of_positions(bits))
         return self.normalized(tokens, places, "embedding/norm")
 
-    def look_up(self, table: np.ndarray, rows: int, name: str) -> int:
+    def look_up(self, table: np.ndarray, rows: int, name: str, bits: Precision) -> int:
         """Gather rows; of a table of whole numbers only the rows gathered become floats again."""
         graph, columns = self.graph, table.shape[1]
         wide = (None, None, columns)
-        if self.plan[EMBEDDING] == "float32":
+        if bits == "float32":
             return self.gather(graph.constant(name, table), rows, f"{name}/rows", wide)
-        if self.plan[EMBEDDING] == "int4" and columns % 2 == 0:  # a row begins at a whole byte
-            whole, scales = to_int4_blocks(table)
+        if bits == "int4" and columns % 2 == 0:  # a row begins at a whole byte
+            whole, scales, unit = to_int4_blocks(table)
             stored = graph.packed(name, table.shape, nibbles(whole), None)
             found = self.gather(stored, rows, f"{name}/int4", wide, schema.TensorType.INT4)
             narrow = (None, None, scales.shape[1])
-            scale = self.gather(graph.constant(f"{name}/scales", scales), rows, f"{name}/block_scale", narrow)
+            stored = graph.constant(f"{name}/scales", scales)
+            scale = self.gather(stored, rows, f"{name}/block_scale", narrow, schema.TensorType.INT8)
             options = schema.FullyConnectedOptionsT()
             options.keepNumDims = True
-            spread = graph.constant("embedding/spread", np.ascontiguousarray(block_spread(columns).T))
-            scale = graph.add("FULLY_CONNECTED", [scale, spread, NO_BIAS], graph.tensor(f"{name}/scale", wide), options)
+            spread = graph.constant(f"{name}/spread", np.ascontiguousarray(block_spread(columns, unit).T))
+            inputs = [self.cast(scale, f"{name}/block_scale_float", narrow), spread, NO_BIAS]
+            scale = graph.add("FULLY_CONNECTED", inputs, graph.tensor(f"{name}/scale", wide), options)
         else:
             whole, row_scales = to_int8(table)
             found = self.gather(graph.constant(name, whole), rows, f"{name}/int8", wide, schema.TensorType.INT8)

@@ -15,6 +15,7 @@ from training.quantization import (
     EMBEDDING,
     HEAD,
     Plan,
+    Precision,
     Ranges,
     activation_scale,
     block_spread,
@@ -22,6 +23,7 @@ from training.quantization import (
     head_width,
     kernel_and_bias,
     nibbles,
+    of_positions,
     to_int4,
     to_int4_blocks,
     to_int8,
@@ -51,8 +53,8 @@ def onnx_bytes(
     plan : Plan
         The precision of each layer. ``int8``: a scale an output channel, activations in 8 bits, rounded as they come
         (https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html). ``int8_static``: activations
-        by the scale of ``ranges``. ``int4``: the weights in 4 bits, activations as in ``int8``. Tables have a scale a
-        row, in int4 a scale a block of 32.
+        by the scale of ``ranges``. ``int4``: the weights in 4 bits, activations as in ``int8``; the table of tokens as
+        `to_int4_blocks` has it. Tables in int8 have a scale a row.
     ranges : Ranges or None
         Needed where a layer is ``int8_static``.
     reduce_range : bool
@@ -182,21 +184,23 @@ class _Graph:
         product = self.add("Cast", [product], f"{layer}/whole_as_float", to=TensorProto.FLOAT)
         return self.add("Mul", [product, scaling], f"{layer}/product")
 
-    def look_up(self, table: np.ndarray, rows: str, name: str) -> str:
+    def look_up(self, table: np.ndarray, rows: str, name: str, bits: Precision) -> str:
         """Gather rows; of a table of whole numbers only the rows gathered become floats again."""
-        if self.plan[EMBEDDING] == "float32":
+        if bits == "float32":
             return self.add("Gather", [self.constant(name, table), rows], f"{name}/rows")
-        if self.plan[EMBEDDING] == "int4":
-            whole, scales = to_int4_blocks(table)
+        if bits == "int4":
+            whole, block_scales, unit = to_int4_blocks(table)
             stored = self.packed(name, whole)
+            scale = self.constant(f"{name}/scales", block_scales, np.int8)
+            scale = self.add("Gather", [scale, rows], f"{name}/block_scale")
+            scale = self.add("Cast", [scale], f"{name}/block_scale_float", to=TensorProto.FLOAT)
+            spread = self.constant(f"{name}/spread", block_spread(table.shape[1], unit))
+            scale = self.add("MatMul", [scale, spread], f"{name}/scale")
         else:
-            whole, row_scales = to_int8(table)
-            stored, scales = self.constant(name, whole, np.int8), row_scales[:, None]
+            whole, scales = to_int8(table)
+            stored = self.constant(name, whole, np.int8)
+            scale = self.add("Gather", [self.constant(f"{name}/scales", scales[:, None]), rows], f"{name}/scale")
         found = self.add("Gather", [stored, rows], f"{name}/whole")
-        scale = self.add("Gather", [self.constant(f"{name}/scales", scales), rows], f"{name}/scale")
-        if scales.shape[1] > 1:
-            spread = self.constant("embedding/spread", block_spread(table.shape[1]))
-            scale = self.add("MatMul", [scale, spread], f"{name}/scale_by_column")
         found = self.add("Cast", [found], f"{name}/whole_as_float", to=TensorProto.FLOAT)
         return self.add("Mul", [found, scale], f"{name}/rows")
 
@@ -211,8 +215,9 @@ def _embed(graph: _Graph, is_token: str) -> str:
     """Token plus position embeddings; a position is counted along the mask, as in ElasticEmbedding."""
     mask = graph.add("Cast", [is_token], "mask", to=TensorProto.INT32)
     counted = graph.add("CumSum", [mask, graph.constant("length_axis", 1, np.int64)], "counted")
-    tokens = graph.look_up(graph.weights["embedding/tokens"], "token_ids", "embedding/tokens")
-    places = graph.look_up(counted_places(graph.weights), counted, "embedding/positions")
+    bits = graph.plan[EMBEDDING]
+    tokens = graph.look_up(graph.weights["embedding/tokens"], "token_ids", "embedding/tokens", bits)
+    places = graph.look_up(counted_places(graph.weights), counted, "embedding/positions", of_positions(bits))
     return graph.residual(tokens, places, "embedding/norm")
 
 

@@ -101,14 +101,9 @@ class Quantizer:
             return self._bytes(format_, self.weights, plan), Fitted(plan, 0.0, {})
         weights = self.weights
         if self.limits.recovery_epochs:
-            lost = self._lost(format_, weights, precision)
-            if lost > self.limits.budget:
-                trained = self._recovered(precision)
-                after = self._lost(format_, trained, precision)
-                logger.info(
-                    "%s in %s: %.4f lost, %.4f after training under the rounding", precision, format_, lost, after
-                )
-                weights = trained if after < lost else weights
+            plain = self._answer(format_, weights, uniform(self.shape, precision))
+            if self._probe.lost(plain) > self.limits.budget:
+                weights = self._better(format_, precision, plain)
         fitted = fit(
             self.shape, precision, self.limits.budget, lambda plan: self._answer(format_, weights, plan), self._probe
         )
@@ -140,8 +135,17 @@ class Quantizer:
             self._ranges if precision == "int8_static" else None,
         )
 
-    def _lost(self, format_: Format, weights: Weights, precision: Precision) -> float:
-        return self._probe.lost(self._answer(format_, weights, uniform(self.shape, precision)))
+    def _better(self, format_: Format, precision: Precision, plain: np.ndarray) -> Weights:
+        """Return the weights trained under the rounding, where their answers are nearer to the float network's."""
+        trained = self._recovered(precision)
+        answers = self._answer(format_, trained, uniform(self.shape, precision))
+        before, after = self._probe.divergence(plain), self._probe.divergence(answers)
+        lost = self._probe.lost(plain), self._probe.lost(answers)
+        logger.info(
+            "%s in %s, trained under the rounding: %.4f lost of %.4f before", precision, format_, lost[1], lost[0]
+        )
+        logger.info("divergence from the float answers %.5f, before %.5f", after, before)
+        return trained if after < before else self.weights
 
     def _answer(self, format_: Format, weights: Weights, plan: Plan) -> np.ndarray:
         return answer(open_model(format_, self._bytes(format_, weights, plan)), self._probe.sequences)

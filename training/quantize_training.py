@@ -19,7 +19,18 @@ from training.batches import length_grouped
 from training.determinism import make_deterministic
 from training.elastic_classifier import ElasticClassifier, build, named_weights
 from training.layers.elastic_dense import ElasticDense
-from training.quantization import BLOCK, EMBEDDING, HEAD, Plan, Ranges, to_int4, to_int4_blocks
+from training.quantization import (
+    BLOCK,
+    EMBEDDING,
+    HEAD,
+    Plan,
+    Precision,
+    Ranges,
+    in_blocks,
+    of_positions,
+    to_int4,
+    to_int4_blocks,
+)
 from training.schedule import adamw
 from training.shape import Shape
 from training.tokenization import pad
@@ -104,9 +115,13 @@ def rounded(precision: str, value: Any, by_row: bool, cut: Any = 1.0) -> Any:
 
 def cut_of(value: np.ndarray, by_row: bool) -> np.ndarray:
     """Return what of its greatest weight each scale of an int4 weight keeps, float32 of shape ``(scales, 1)``."""
-    scales = to_int4_blocks(value)[1].reshape(-1) if by_row else to_int4(value.T)[1]
-    rows = np.asarray(_blocks(ops.convert_to_tensor(value))) if by_row else value.T
-    return (scales / _widest(rows, 7.0)[:, 0])[:, None].astype(np.float32)
+    if by_row:
+        _, whole, unit = to_int4_blocks(value)
+        rows, scales = in_blocks(value), whole.reshape(-1) * unit
+    else:
+        rows, (_, scales) = value.T, to_int4(value.T)
+    widest = np.maximum(np.abs(rows).max(axis=1), 1e-30) / 7.0
+    return (scales / widest)[:, None].astype(np.float32)
 
 
 def rounded_activations(x: Any, limits: tuple[float, float] | None) -> Any:
@@ -130,10 +145,6 @@ def _whole(rows: Any, greatest: float, cut: Any) -> Any:
     return ops.clip(ops.round(rows / scale), -greatest, greatest) * scale
 
 
-def _widest(rows: np.ndarray, greatest: float) -> np.ndarray:
-    return np.maximum(np.abs(rows).max(axis=1, keepdims=True), 1e-30) / greatest
-
-
 def _blocks(rows: Any) -> Any:
     """Cut ``(n, m)`` into rows of one block each, zeros behind."""
     columns = rows.shape[1]
@@ -145,7 +156,7 @@ def _cuts(weights: dict[str, np.ndarray], plan: Plan) -> dict[str, np.ndarray]:
     found = {}
     for name, value in weights.items():
         layer, by_row = _rounding_of(name)
-        if layer and plan[layer] == "int4":
+        if layer and _precision(name, plan[layer]) == "int4":
             found[name] = cut_of(value, by_row)
     return found
 
@@ -189,7 +200,11 @@ def _as_served(variable: Any, plan: Plan, cuts: dict[str, Any]) -> Any:
     name = variable.path.split("/", 1)[1]
     layer, by_row = _rounding_of(name)
     value = ops.convert_to_tensor(variable.value)
-    return value if layer is None else rounded(plan[layer], value, by_row, cuts.get(name, 1.0))
+    return value if layer is None else rounded(_precision(name, plan[layer]), value, by_row, cuts.get(name, 1.0))
+
+
+def _precision(name: str, precision: Precision) -> Precision:
+    return of_positions(precision) if name == "embedding/positions" else precision
 
 
 def _layer(dense: str) -> str:
