@@ -39,6 +39,9 @@ logger = logging.getLogger(__name__)
 
 BATCH = 32
 WARMUP = 0.1
+TEMPERATURE = 4.0
+"""Softens both answers: where the network is sure, all but one of its logits would else count for nothing. On BANKING77
+the divergence that int4 left was more than halved with 4, and cut by a third with 1."""
 
 
 def recover(
@@ -191,9 +194,9 @@ def _step(model: ElasticClassifier, optimizer: Any, plan: Plan, ranges: Ranges) 
 
 
 def _divergence(logits: Any, wanted: Any) -> Any:
-    """Mean KL divergence from the answers wanted, in nats."""
-    before, after = ops.log_softmax(wanted, axis=-1), ops.log_softmax(logits, axis=-1)
-    return ops.mean(ops.sum(ops.exp(before) * (before - after), axis=-1))
+    """Mean KL divergence from the answers wanted, both softened (Hinton et al. 2015, section 2), in nats."""
+    before, after = (ops.log_softmax(side / TEMPERATURE, axis=-1) for side in (wanted, logits))
+    return TEMPERATURE**2 * ops.mean(ops.sum(ops.exp(before) * (before - after), axis=-1))
 
 
 def _as_served(variable: Any, plan: Plan, cuts: dict[str, Any]) -> Any:
