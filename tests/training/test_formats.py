@@ -82,6 +82,16 @@ def test_both_formats_round_alike(precision: str, tmp_path: Path):
     np.testing.assert_allclose(*answers, atol=0.1 * np.abs(answers[0]).max())
 
 
+@pytest.mark.parametrize("precision", ["int8", "int4"])
+def test_in_litert_an_answer_does_not_depend_on_its_batch(precision: str, tmp_path: Path):
+    _, run, _ = engine("litert", precision, SHAPE, tmp_path)
+    ids = random_ids(5, 9, 300)
+    ids[2, 4:] = 0
+    together, alone = run(ids), np.concatenate([run(row[None]) for row in ids])
+    np.testing.assert_allclose(together, alone, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(run(ids[2:3, :4]), alone[2:3], rtol=1e-4, atol=1e-5)  # nor on padding
+
+
 @pytest.mark.parametrize("form", ["litert", "onnx"])
 def test_each_layer_has_the_precision_of_the_plan(form: str):
     """A layer changes the answers only where its own weights are rounded, and its bytes shrink."""
