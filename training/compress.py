@@ -109,15 +109,12 @@ def slices(student: Model, precisions: list[Precision]) -> Iterator[Network]:
 
 
 def texts_of(training_set: TrainingSet, source: Model) -> Texts:
-    """Return the gold sample to judge by, or without one the train rows, and the rows to calibrate and recover on."""
+    """Return the gold sample to judge by, filled up with rows that may be learned from, and those rows."""
     rows, by = training_set.rows, sample(training_set)
     learned = encode(source.tokenizer, by.learning["text"].to_list())
-    gold = rows.filter(pl.col("split") == "gold")
-    if not gold.height:
-        return Texts(spread(learned, JUDGED), None, learned)
-    numbers = spread(list(np.arange(gold.height)), JUDGED)
-    judged = encode(source.tokenizer, [gold["text"][int(number)] for number in numbers])
-    return Texts(judged, gold["label"].to_numpy()[np.asarray(numbers)], learned)
+    gold = rows.filter(pl.col("split") == "gold").head(JUDGED)
+    judged = encode(source.tokenizer, gold["text"].to_list()) + spread(learned, JUDGED - gold.height)
+    return Texts(judged, gold["label"].to_numpy() if gold.height else None, learned)
 
 
 def compressed(

@@ -33,9 +33,9 @@ class Texts:
     Attributes
     ----------
     judged : list of np.ndarray
-        Of the gold sample; without one, of train rows.
+        Of the gold sample, then of rows that may be learned from.
     truth : np.ndarray or None
-        The labels of the gold sample, one for each of ``judged``.
+        The labels of the gold sample, the first of ``judged``; None without one.
     learned : list of np.ndarray
         Of the rows that may be learned from.
     """
@@ -52,7 +52,7 @@ class Limits:
     Attributes
     ----------
     budget : float
-        Macro-F1 on the gold sample that may be lost; without one, the share of texts that may be answered otherwise.
+        The share of texts that may be answered otherwise, or the macro-F1 on the gold sample that may be lost.
     calibration : int
         Texts whose activations set the ranges of ``int8_static``.
     reduce_range : bool
@@ -93,20 +93,32 @@ class Quantizer:
     def content(self, format_: Format, precision: Precision) -> tuple[bytes, Fitted]:
         """Return the model file's bytes, and the plan that it was written by.
 
-        First every layer gets the precision. Where that loses too much, the network is trained under the rounding; what
-        it then still loses is bought back layer by layer (`fit`).
+        First every layer gets the precision. Where that loses too much, layers are put back (`fit`), once of the network
+        as it is, and once of the network trained under the rounding; the smaller file of the two is taken, if its
+        network keeps to the budget.
         """
         if precision == "float32":
             plan = uniform(self.shape, precision)
             return self._bytes(format_, self.weights, plan), Fitted(plan, 0.0, {})
-        weights = self.weights
-        if self.limits.recovery_epochs:
-            plain = self._answer(format_, weights, uniform(self.shape, precision))
-            if self._probe.lost(plain) > self.limits.budget:
-                weights = self._better(format_, precision, plain)
-        fitted = fit(
-            self.shape, precision, self.limits.budget, lambda plan: self._answer(format_, weights, plan), self._probe
+        if not self.limits.recovery_epochs or self._holds(format_, precision):
+            return self._fitted(format_, precision, self.weights)
+        trained, plain = (self._fitted(format_, precision, w) for w in (self._recovered(precision), self.weights))
+        kept = trained[1].lost <= self.limits.budget and len(trained[0]) < len(plain[0])
+        sizes = (len(trained[0]) / 1e6, len(plain[0]) / 1e6, "it" if kept else "what was not trained")
+        logger.info(
+            "%s in %s: %.2f MB trained under the rounding, %.2f MB not; %s is taken", precision, format_, *sizes
         )
+        return trained if kept else plain
+
+    def _holds(self, format_: Format, precision: Precision) -> bool:
+        answers = self._answer(format_, self.weights, uniform(self.shape, precision))
+        return self._probe.lost(answers) <= self.limits.budget
+
+    def _fitted(self, format_: Format, precision: Precision, weights: Weights) -> tuple[bytes, Fitted]:
+        def answers(plan: Plan) -> np.ndarray:
+            return self._answer(format_, weights, plan)
+
+        fitted = fit(self.shape, precision, self.limits.budget, answers, self._probe)
         return self._bytes(format_, weights, fitted.plan), fitted
 
     @cached_property
@@ -135,18 +147,6 @@ class Quantizer:
             self._ranges if precision == "int8_static" else None,
         )
 
-    def _better(self, format_: Format, precision: Precision, plain: np.ndarray) -> Weights:
-        """Return the weights trained under the rounding, where their answers are nearer to the float network's."""
-        trained = self._recovered(precision)
-        answers = self._answer(format_, trained, uniform(self.shape, precision))
-        before, after = self._probe.divergence(plain), self._probe.divergence(answers)
-        lost = self._probe.lost(plain), self._probe.lost(answers)
-        logger.info(
-            "%s in %s, trained under the rounding: %.4f lost of %.4f before", precision, format_, lost[1], lost[0]
-        )
-        logger.info("divergence from the float answers %.5f, before %.5f", after, before)
-        return trained if after < before else self.weights
-
     def _answer(self, format_: Format, weights: Weights, plan: Plan) -> np.ndarray:
         return answer(open_model(format_, self._bytes(format_, weights, plan)), self._probe.sequences)
 
@@ -159,4 +159,5 @@ class Quantizer:
 
 def spread(texts: list[np.ndarray], count: int) -> list[np.ndarray]:
     """Return at most ``count`` of the texts, evenly spread over them."""
-    return [texts[row] for row in np.linspace(0, len(texts) - 1, min(count, len(texts))).round().astype(int)]
+    rows = np.linspace(0, len(texts) - 1, min(count, len(texts))).round().astype(int)
+    return [texts[row] for row in rows]

@@ -1,5 +1,7 @@
 """Layers that cost too much are put back, the most harmful first, and no more of them than it takes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -76,12 +78,27 @@ def test_a_budget_that_nothing_keeps_ends_at_floats():
     assert fitted.plan == uniform(TINY_SHAPE, "float32") and fitted.lost > 0
 
 
-def test_with_labels_macro_f1_counts():
+def test_what_is_lost_is_macro_f1_or_the_share_of_changed_answers_whichever_is_less():
     logits = np.array([[2.0, 0.0], [2.0, 0.0], [0.0, 2.0], [0.0, 2.0]], dtype=np.float32)
     other = logits[[0, 1, 2, 1]]
     assert Probe(IDS[:4], None, logits).lost(other) == 0.25
-    assert Probe(IDS[:4], np.array([0, 0, 1, 1]), logits).lost(other) == pytest.approx(1 - (0.8 + 2 / 3) / 2)
+    assert Probe(IDS[:4], np.array([0, 0, 1, 1]), logits).lost(other) == 0.25  # 0.267 of macro-F1
     assert Probe(IDS[:4], np.array([1, 1, 0, 0]), logits).lost(other) < 0  # an answer that turned right is no loss
+    assert Probe(IDS[:4], np.array([0, 0]), logits).lost(other) == 0  # those labeled are answered as before
+
+
+def test_the_smaller_file_that_keeps_the_budget_is_taken(monkeypatch: pytest.MonkeyPatch):
+    """A network that training spoilt is not taken, though it was trained."""
+    weights = spoil(random_weights(TINY_SHAPE), "block_1/expand/kernel")
+    quantizer = Quantizer(TINY_SHAPE, weights, Texts(IDS, None, IDS), replace(LIMITS, recovery_epochs=1))
+    untrained = Quantizer(TINY_SHAPE, weights, Texts(IDS, None, IDS), LIMITS).content("onnx", "int8")
+    monkeypatch.setattr(quantizer, "_recovered", lambda _: random_weights(TINY_SHAPE, seed=5))
+    assert quantizer.content("onnx", "int8") == untrained
+    harmless = weights | {"block_1/expand/kernel": np.delete(weights["block_1/expand/kernel"], 0, 0)}
+    harmless["block_1/expand/kernel"] = np.pad(harmless["block_1/expand/kernel"], ((1, 0), (0, 0)))
+    monkeypatch.setattr(quantizer, "_recovered", lambda _: harmless)  # what is spoilt is cured: nothing to put back
+    content, fitted = quantizer.content("onnx", "int8")
+    assert fitted.put_back == {} and len(content) < len(untrained[0])
 
 
 def test_ranges_hold_what_the_network_saw():
