@@ -117,10 +117,14 @@ def _litert(content: bytes) -> Run:
     interpreter = Interpreter(model_content=content, num_threads=1)
     token_ids, logits = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
 
+    shape: tuple[int, ...] = ()
+
     def run(ids: np.ndarray) -> list[np.ndarray]:
-        if tuple(interpreter.get_input_details()[0]["shape"]) != ids.shape:
+        nonlocal shape
+        if ids.shape != shape:
             interpreter.resize_tensor_input(token_ids, ids.shape)
-        interpreter.allocate_tensors()
+            interpreter.allocate_tensors()
+            shape = ids.shape
         interpreter.set_tensor(token_ids, ids)
         interpreter.invoke()
         return [np.array(interpreter.get_tensor(logits))]
