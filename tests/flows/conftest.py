@@ -28,7 +28,7 @@ SMALL = {
         "shares": [1.0],
         "loss": {"logits": 1.0, "labels": 0.0, "hidden": 0.0, "relations": 0.0},
     },
-    "compress": {"formats": ["onnx"]},  # LiteRT is written in tests/training
+    "compress": {"formats": ["onnx"], "precisions": ["float32", "int8"]},  # LiteRT is written in tests/training
     "evaluate": {
         "gates": {"retained_macro_f1": 0.2, "bytes": 50_000_000, "latency_ms": 1000.0},
         "latency_requests": 20,

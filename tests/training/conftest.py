@@ -65,6 +65,11 @@ PARAMETERS = {
         "teacher_formats": ["litert", "onnx"],
         "precisions": ["float32", "int8"],
         "reduce_range": True,
+        "budget": 0.05,
+        "calibration": 32,
+        "recovery_epochs": 0,
+        "recovery_learning_rate": 1e-3,
+        "seed": 1,
     },
     "evaluate": {
         "gates": {"retained_macro_f1": 0.5, "bytes": 10_000_000, "latency_ms": 1000.0},
