@@ -18,6 +18,7 @@ from ledger.parameters import Parameters, read_parameters
 from ledger.places import Places
 from ledger.stage import run_stage
 from training.artifact import MODEL_FILES, TOKENIZER_FILE, Card, served_bytes, write_card
+from training.cascade import make_cascades
 from training.elastic_classifier import build
 from training.litert_format import litert_bytes
 from training.meters import leave_meter
@@ -84,6 +85,7 @@ def main(places: Places, usage: Usage) -> None:
                 seconds = time.perf_counter() - started
                 logger.info("%-28s %6.2f MB  %.1f s", card.name, served_bytes(folder, card) / 1e6, seconds)
                 written += 1
+    written += len(make_cascades(places.substitutes, places.candidates))
     usage.figures |= {"candidates": written}
     leave_meter(places, usage)
 
