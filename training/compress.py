@@ -21,6 +21,7 @@ from ledger.parameters import Parameters, read_parameters
 from ledger.places import Places
 from ledger.stage import run_stage
 from training.artifact import MODEL_FILES, TOKENIZER_FILE, Card, served_bytes, write_card
+from training.cascade import make_cascades
 from training.meters import leave_meter
 from training.model_files import Model, read_model
 from training.quantization import Precision
@@ -86,6 +87,7 @@ def main(places: Places, usage: Usage) -> None:
             for candidate in compressed(network, source, texts, parameters, places.candidates):
                 written += 1
                 put_back += bool(candidate.put_back)
+    written += len(make_cascades(places.substitutes, places.candidates))
     usage.figures |= {"candidates": written, "put_back": put_back}
     leave_meter(places, usage)
 

@@ -25,6 +25,16 @@ SPAM = (
 )
 ENDINGS = ["", " !", " today", " really", " ok", " wow", " everyone", " please", " again", " 2015"]
 
+TINY_BAG = {
+    "words": 2,
+    "characters": [3, 3],
+    "rows": 500,
+    "min_count": 2,
+    "epochs": 8,
+    "batch_size": 16,
+    "dropout": 0.3,
+}
+
 PARAMETERS = {
     "teach": {
         "checkpoint": "checkpoint",
@@ -58,6 +68,18 @@ PARAMETERS = {
         "dropout": 0.1,
         "temperature": 2.0,
         "augment": 1,
+        "seed": 1,
+    },
+    "substitute": {
+        "models": {
+            "linear": TINY_BAG | {"width": 0, "learning_rate": 0.1},
+            "static": TINY_BAG | {"width": 8, "learning_rate": 0.03},
+        },
+        "label_share": 0.5,
+        "augment": 1,
+        "cascade": ["static"],
+        "budgets": [0.05],
+        "folds": 2,
         "seed": 1,
     },
     "compress": {
@@ -170,14 +192,16 @@ def tree(tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> T
 def trained(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Tree:
     """The stages `teach`, `distill` and `compress`, run once on the tiny app."""
     from ledger.meter import Usage
-    from training import compress, distill, teach
+    from training import compress, distill, substitute, teach
+
+    stages = {"teach": teach, "distill": distill, "substitute": substitute, "compress": compress}
 
     root = tmp_path_factory.mktemp("tree")
     tree = make_tree(root, checkpoint, tiny_training_set())
     before = Path.cwd()
     os.chdir(root)
     try:
-        for name, stage in (("teach", teach), ("distill", distill), ("compress", compress)):
+        for name, stage in stages.items():
             stage.main(tree.places, Usage(name))
     finally:
         os.chdir(before)
