@@ -14,6 +14,8 @@ WARM_UP = 20
 BATCH = 64
 LEAST_SECONDS = 0.3
 """Of batches, over all rounds."""
+ENOUGH_SECONDS = 1.0
+"""A classifier whose batches have taken so long is not given more of them: its rate decides nothing."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,8 @@ def speeds(classifiers: Mapping[str, Classifier], texts: Sequence[str], requests
             before = read_joules()
             into.seconds += _ask(classifier, texts, number * per_round, per_round)
             into.joules.append(joules_since(before))
-            into.rates.append(_rate(classifier, batch))
+            if sum(BATCH / rate for rate in into.rates) < ENOUGH_SECONDS:
+                into.rates.append(_rate(classifier, batch))
     return {name: _speed(found, per_round) for name, found in taken.items()}
 
 

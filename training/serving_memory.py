@@ -9,7 +9,7 @@ from pathlib import Path
 
 from training.runtime import load
 
-MOST_TEXTS = 256
+MOST_TEXTS = 64
 MOST_SECONDS = 120
 
 
