@@ -102,7 +102,7 @@ def quality_against_cost(candidates: Sequence[Mapping[str, Any]], asked: Mapping
         .encode(
             x=x,
             y=y,
-            size=alt.Size("megabytes:Q", title="megabytes", scale=alt.Scale(range=[40, 900])),
+            size=alt.Size("megabytes:Q", title="MB", scale=alt.Scale(range=[40, 900])),
             stroke=alt.condition("datum.front", alt.value(INK), alt.value("transparent")),
             strokeWidth=alt.value(1.5),
             color=alt.Color(
