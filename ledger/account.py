@@ -2,7 +2,7 @@
 
 The uncut way: every row of the training set labeled by hand; the teacher trained with no layer frozen; the teacher served in
 full precision, in its fastest runtime. Both ways collect, fuse and load alike. What only the cut way does - embedding, voting, labeling,
-auditing, distilling, compressing, evaluating - is counted against it.
+auditing, distilling, substituting, compressing, evaluating - is counted against it.
 """
 
 import json
@@ -26,7 +26,7 @@ BOTH_WAYS = ("collect", "fuse")
 """Stages of which the uncut way needs the same."""
 
 EARLIER = (*BOTH_WAYS, "embed", "vote", "label", "audit")
-METERED = ("distill", "compress", "evaluate")
+METERED = ("distill", "substitute", "compress", "evaluate")
 
 PER_HOUR = (1 / 3600, " / 3600")
 PER_HOUR_FROM_MS = (1 / 3.6e6, " / 3 600 000")

@@ -137,6 +137,11 @@ class Places:
         return self._models("student")
 
     @property
+    def substitutes(self) -> Path:
+        """`substitute`: one folder a model of another kind than a student, each ready to serve, candidates too."""
+        return self._models("substitutes")
+
+    @property
     def candidates(self) -> Path:
         """`compress`: one folder a candidate, each ready to serve."""
         return self._models("candidates")

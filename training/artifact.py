@@ -7,7 +7,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ledger.errors import CheckpointError
 
-MODEL_FILES = {"litert": "model.tflite", "onnx": "model.onnx"}
+MODEL_FILES = {"litert": "model.tflite", "onnx": "model.onnx", "bag": "model.safetensors", "cascade": "cascade.json"}
+CASCADE_PARTS = ("first", "second")
+"""The folders in a cascade's folder."""
 TOKENIZER_FILE = "tokenizer.json"
 CARD_FILE = "card.json"
 
@@ -84,13 +86,17 @@ class Card(BaseModel):
     role : str
         ``teacher`` for the uncut way, ``student`` for what may be published.
     format, precision : str
-        The runtime, and the numbers its weights are in.
+        The runtime, and the numbers its weights are in. ``bag`` is a table served by NumPy, ``cascade`` two models in turn.
     labels : list of str
         The names of the classes; the position is the label.
     max_length : int
         Tokens to which a text is cut.
     width, depth, vocabulary, parameters : int
-        The network's size.
+        The network's size. A bag has its table's rows for a vocabulary, its vectors' width, and depth 1 if it has a head, else 0.
+    put_back : dict of str to str, or None
+        Layers that have another precision than the model's, because the accuracy budget asked for it.
+    kernel_bits : int or None
+        Of the dense layers' weights in int8: 7 where sums must not overflow on a CPU without VNNI.
     published : Publication or None
         Set once it was chosen.
     """
@@ -99,14 +105,16 @@ class Card(BaseModel):
 
     name: str
     role: Literal["teacher", "student"]
-    format: Literal["litert", "onnx"]
-    precision: Literal["float32", "int8"]
+    format: Literal["litert", "onnx", "bag", "cascade"]
+    precision: Literal["float32", "int8", "int8_static", "int4"]
     labels: list[str]
     max_length: int
     width: int
     depth: int
     vocabulary: int
     parameters: int
+    put_back: dict[str, str] | None = None
+    kernel_bits: int | None = None
     published: Publication | None = None
 
 
@@ -135,5 +143,9 @@ def read_card(folder: Path) -> Card:
 
 
 def served_bytes(folder: Path, card: Card) -> int:
-    """Return what has to be sent to serve the model: its file and its tokenizer, in bytes."""
-    return sum((folder / name).stat().st_size for name in (MODEL_FILES[card.format], TOKENIZER_FILE))
+    """Return what has to be sent to serve the model: its file and its tokenizer, in bytes; a cascade's is that of both its parts too."""
+    own = [folder / name for name in (MODEL_FILES[card.format], TOKENIZER_FILE)]
+    parts = [folder / part for part in CASCADE_PARTS] if card.format == "cascade" else []
+    return sum(path.stat().st_size for path in own if path.is_file()) + sum(
+        served_bytes(part, read_card(part)) for part in parts
+    )

@@ -81,7 +81,7 @@ def main(places: Places, usage: Usage) -> None:
             f"{places.training_set}: expected gold or train rows to choose a model by; label some rows by hand"
         )
     logger.info("choosing by %d rows: %s", by.choice.height, by.origin)
-    folders = candidate_folders(places.candidates, places.candidates.with_name("substitutes"))
+    folders = candidate_folders(places.candidates, places.substitutes)
     measured = measure(folders, by, parameters)
     choice = choose(measured, parameters.gates)
     logger.info(

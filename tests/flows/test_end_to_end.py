@@ -29,6 +29,7 @@ def test_the_run_shows_its_progress_and_ends_with_the_table(demo: Project):
         "audit",
         "teach",
         "distill",
+        "substitute",
         "compress",
         "evaluate",
         "account",

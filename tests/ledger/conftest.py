@@ -125,6 +125,7 @@ def reports(places):
         ],
         places.meter("teach"): teach | {"earlier": earlier},
         places.meter("distill"): usage("distill", 3600.0),
+        places.meter("substitute"): usage("substitute", 0.0),
         places.meter("compress"): usage("compress", 3600.0),
         places.meter("evaluate"): usage("evaluate", 3600.0),
     }

@@ -25,6 +25,16 @@ SPAM = (
 )
 ENDINGS = ["", " !", " today", " really", " ok", " wow", " everyone", " please", " again", " 2015"]
 
+TINY_BAG = {
+    "words": 2,
+    "characters": [3, 3],
+    "rows": 500,
+    "min_count": 2,
+    "epochs": 8,
+    "batch_size": 16,
+    "dropout": 0.3,
+}
+
 PARAMETERS = {
     "teach": {
         "checkpoint": "checkpoint",
@@ -40,11 +50,16 @@ PARAMETERS = {
         "seed": 1,
     },
     "distill": {
-        "width": 16,
+        "origin": "teacher",
+        "layers": None,
+        "width": 32,
         "depth": 2,
         "heads": 4,
-        "widths": [8, 16],
+        "feedforward": 64,
+        "widths": [32],
         "depths": [1, 2],
+        "shares": [0.5, 1.0],
+        "loss": {"logits": 1.0, "labels": 0.2, "hidden": 0.1, "relations": 0.1},
         "epochs": 3,
         "batch_size": 16,
         "learning_rate": 3e-3,
@@ -55,11 +70,28 @@ PARAMETERS = {
         "augment": 1,
         "seed": 1,
     },
+    "substitute": {
+        "models": {
+            "linear": TINY_BAG | {"width": 0, "learning_rate": 0.1},
+            "static": TINY_BAG | {"width": 8, "learning_rate": 0.03},
+        },
+        "label_share": 0.5,
+        "augment": 1,
+        "cascade": ["static"],
+        "budgets": [0.05],
+        "folds": 2,
+        "seed": 1,
+    },
     "compress": {
         "formats": ["litert", "onnx"],
         "teacher_formats": ["litert", "onnx"],
         "precisions": ["float32", "int8"],
         "reduce_range": True,
+        "budget": 0.05,
+        "calibration": 32,
+        "recovery_epochs": 0,
+        "recovery_learning_rate": 1e-3,
+        "seed": 1,
     },
     "evaluate": {
         "gates": {"retained_macro_f1": 0.5, "bytes": 10_000_000, "latency_ms": 1000.0},
@@ -160,14 +192,16 @@ def tree(tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> T
 def trained(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Tree:
     """The stages `teach`, `distill` and `compress`, run once on the tiny app."""
     from ledger.meter import Usage
-    from training import compress, distill, teach
+    from training import compress, distill, substitute, teach
+
+    stages = {"teach": teach, "distill": distill, "substitute": substitute, "compress": compress}
 
     root = tmp_path_factory.mktemp("tree")
     tree = make_tree(root, checkpoint, tiny_training_set())
     before = Path.cwd()
     os.chdir(root)
     try:
-        for name, stage in (("teach", teach), ("distill", distill), ("compress", compress)):
+        for name, stage in stages.items():
             stage.main(tree.places, Usage(name))
     finally:
         os.chdir(before)
@@ -211,6 +245,7 @@ TINY_SHAPE = Shape(
     width=16,
     depth=2,
     heads=4,
+    head_width=4,
     feedforward=64,
     activation="relu",
     epsilon=1e-12,

@@ -1,3 +1,4 @@
+import itertools
 import json
 import shutil
 import subprocess
@@ -17,7 +18,7 @@ TEXTS = ["win free money now", "i love this song so much that i could hear it al
 
 @pytest.fixture(params=["litert-int8", "onnx-int8", "litert-float32", "onnx-float32"])
 def folder(request: pytest.FixtureRequest, trained: Tree) -> Path:
-    return trained.root / trained.places.candidates / f"student-w16-d2-{request.param}"
+    return trained.root / trained.places.candidates / f"student-w32-d2-h4-f64-{request.param}"
 
 
 def test_predicts_in_the_order_of_the_texts(folder: Path):
@@ -43,13 +44,23 @@ def test_empty_and_long_texts(folder: Path):
     assert np.isfinite(load(folder, threads=2).predict(["", "word " * 1000])).all()
 
 
-@pytest.mark.parametrize("form", ["litert", "onnx"])
-def test_serving_imports_neither_tensorflow_nor_torch(trained: Tree, form: str):
-    folder = trained.root / trained.places.candidates / f"student-w16-d2-{form}-int8"
+@pytest.mark.parametrize("form", ["litert", "onnx", "bag", "cascade"])
+def test_serving_needs_neither_tensorflow_nor_torch(trained: Tree, form: str):
+    """Both are barred from import in a process of its own, as if they were not installed."""
+    places = trained.places
+    network = f"student-w32-d2-h4-f64-{form if form in ('litert', 'onnx') else 'onnx'}-int8"
+    folder = {
+        "bag": places.substitutes / "linear",
+        "cascade": places.candidates / f"static-0.05-{network}",
+    }.get(form, places.candidates / network)
     program = (
-        "import json, sys\nfrom pathlib import Path\nfrom training.runtime import load\n"
-        f"assert load(Path({str(folder)!r})).predict(['free money']).shape == (1, 2)\n"
-        "print(json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"
+        "import json, sys\n"
+        "for name in ('tensorflow', 'torch', 'keras'): sys.modules[name] = None\n"
+        "from pathlib import Path\nfrom training.runtime import load\n"
+        f"classifier = load(Path({str(trained.root / folder)!r}))\n"
+        "assert classifier.predict(['free money']).shape == (1, 2)\n"
+        "assert classifier.predict(['what', 'free money', 'melody']).shape == (3, 2)\n"
+        "print(json.dumps(sorted({name.split('.')[0] for name, module in sys.modules.items() if module})))"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=PROJECT, capture_output=True, text=True, check=True)
     modules = set(json.loads(done.stdout.splitlines()[-1]))
@@ -62,9 +73,30 @@ def test_serving_imports_neither_tensorflow_nor_torch(trained: Tree, form: str):
         "transformers",
         "snorkel",
         "sklearn",
+        "scipy",
         "polars",
         "pandas",
     }
+
+
+@pytest.mark.parametrize("form", ["litert", "onnx"])
+def test_one_text_of_any_length_is_answered_as_in_a_batch(trained: Tree, form: str):
+    classifier = load(trained.root / trained.places.candidates / f"student-w32-d2-h4-f64-{form}-float32")
+    texts = ["free money " * count for count in range(10)]
+    together = classifier.predict(texts)
+    for _ in range(2):  # the second time LiteRT has an interpreter for each length
+        alone = np.concatenate([classifier.predict([text]) for text in texts])
+        np.testing.assert_allclose(alone, together, atol=1e-5)
+
+
+def test_texts_without_end_are_answered_as_they_come(trained: Tree, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("training.runtime.CHUNK", 3)
+    classifier = load(trained.root / trained.places.substitutes / "static")
+    source = (TEXTS[number % 3] for number in itertools.count())
+    chunks = list(itertools.islice(classifier.stream(source), 4))
+    assert [texts for texts, _ in chunks] == [TEXTS] * 4
+    np.testing.assert_array_equal(chunks[3][1], classifier.predict(TEXTS))
+    np.testing.assert_array_equal(classifier.predict(TEXTS * 3)[6:], chunks[0][1])
 
 
 def test_missing_folder_says_to_run_the_pipeline(tmp_path: Path):

@@ -1,0 +1,191 @@
+"""Stage `substitute`: other algorithms than a network of attention, trained on the teacher's answers for the same race.
+
+Each is a bag of features (`training.bag`): no TF-IDF of scikit-learn, no pickle, nothing but NumPy to serve it. They learn from
+train and unlabeled texts and from texts made of these; gold rows are left for the choice.
+"""
+
+import logging
+import time
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from pydantic import Field, model_validator
+
+from labeling.training_set import TrainingSet, read_training_set
+from ledger.meter import Usage
+from ledger.parameters import Parameters, read_parameters
+from ledger.places import Places
+from ledger.stage import run_stage
+from training.artifact import MODEL_FILES, Card, served_bytes, write_card
+from training.augment import augment
+from training.bag import Bag, answer, as_int8, bag_bytes
+from training.bag_training import BagParameters, Lesson, train_bag
+from training.cascade import Threshold, find_threshold, write_thresholds
+from training.determinism import make_deterministic
+from training.distill import read_logits
+from training.elastic_classifier import build
+from training.inference import predict_logits
+from training.meters import leave_meter
+from training.model_files import Model, read_model
+from training.runtime import softmax
+from training.sample import sample
+from training.tokenization import encode
+
+logger = logging.getLogger(__name__)
+
+AGREEMENT = 0.995
+"""In int8 if its answers are the float32 table's on so many of the texts."""
+
+TEMPERATURES = np.geomspace(0.2, 5.0, 65)
+
+
+class SubstituteParameters(Parameters):
+    """The section ``substitute`` of ``params.yaml``."""
+
+    models: dict[str, BagParameters]
+    label_share: float = Field(ge=0, le=1)
+    augment: int = Field(ge=0)
+    cascade: list[str]
+    budgets: list[float]
+    folds: int = Field(ge=2)
+    seed: int
+
+    @model_validator(mode="after")
+    def _cascades_are_models(self) -> "SubstituteParameters":
+        if unknown := set(self.cascade) - set(self.models):
+            raise ValueError(f"cascade={self.cascade} names {sorted(unknown)}, which models has not")
+        if any(not 0 < budget < 1 for budget in self.budgets):
+            raise ValueError(f"budgets={self.budgets} must be shares between 0 and 1")
+        return self
+
+
+def main(places: Places, usage: Usage) -> None:
+    """Read the training set, the teacher and its logits; train each model; write a folder of each, ready to serve."""
+    parameters = read_parameters("substitute", SubstituteParameters)
+    places.substitutes.mkdir(parents=True, exist_ok=True)
+    if parameters.models:
+        training_set, teacher = read_training_set(places.training_set), read_model(places.teacher, "teach")
+        make_deterministic(parameters.seed)
+        logits = read_logits(places.logits, training_set)
+        lesson, originals = learn_from(training_set, logits, teacher, parameters)
+        logger.info("%d texts, and %d made of them that the teacher answered", originals, len(lesson.texts) - originals)
+        for name, model in parameters.models.items():
+            started = time.perf_counter()
+            bag = train_bag(lesson, originals, teacher.max_length, model, parameters.seed)
+            thresholds: list[Threshold] = []
+            if name in parameters.cascade:
+                bag, thresholds = calibrated(bag, lesson.take(np.arange(originals)), model, parameters)
+            folder = places.substitutes / name
+            card = write_substitute(name, bag, lesson.texts[:originals], teacher, folder)
+            write_thresholds(thresholds, folder)
+            report(bag, training_set, card, served_bytes(folder, card), time.perf_counter() - started)
+        usage.figures |= {"texts": originals, "augmented": len(lesson.texts) - originals}
+    usage.figures |= {"models": len(parameters.models)}
+    leave_meter(places, usage)
+
+
+def learn_from(
+    training_set: TrainingSet, logits: np.ndarray, teacher: Model, parameters: SubstituteParameters
+) -> tuple[Lesson, int]:
+    """Return what the models learn from, and how many of its texts are the training set's own, which come first.
+
+    A text's loss is ``(1 - s) * CE(teacher) + s * w * CE(labels)``: ``s`` is ``label_share``, ``w`` the row's weight, 0 where it is
+    unlabeled. As one cross-entropy: the two targets in this proportion, weighted by ``1 - s + s * w``.
+    """
+    learning = sample(training_set).learning
+    learned = training_set.rows["row_id"].is_in(learning["row_id"].implode()).to_numpy()
+    rows, share = training_set.rows.filter(pl.Series(learned)), parameters.label_share
+    texts = rows["text"].to_list()
+    trust = share * rows["weight"].to_numpy()[:, None]
+    labels = np.asarray(rows["probabilities"].to_list(), dtype=np.float32)
+    mixed = (1 - share) * softmax(logits[learned]) + trust * labels
+    weights = 1 - share + trust
+    added = augmented_texts(texts, parameters.augment, teacher.max_length, np.random.default_rng(parameters.seed))
+    answered = softmax(predict_logits(build(teacher.shape, teacher.weights), encode(teacher.tokenizer, added)))
+    targets = np.concatenate([mixed / np.maximum(weights, 1e-9), answered]).astype(np.float32)
+    return Lesson(texts + added, targets, np.append(weights, np.ones(len(added))).astype(np.float32)), len(texts)
+
+
+def augmented_texts(texts: list[str], copies: int, longest: int, random: np.random.Generator) -> list[str]:
+    """Make new texts of texts as `augment` makes sequences of tokens; here of words, as they were written."""
+    words = [text.split() for text in texts]
+    every = [word for text in words for word in text]
+    starts = np.cumsum([0, *map(len, words)])
+    numbers = [np.concatenate([[-1], np.arange(start, end), [-1]]) for start, end in pairwise(starts) if end > start]
+    return [" ".join(every[word] for word in made[1:-1]) for made in augment(numbers, copies, longest + 2, random)]
+
+
+def calibrated(
+    bag: Bag, lesson: Lesson, model: BagParameters, parameters: SubstituteParameters
+) -> tuple[Bag, list[Threshold]]:
+    """Find a bag's temperature (Guo et al. 2017) and thresholds on answers to texts that it was not trained on.
+
+    Each fold of the texts is answered by a bag trained on the others. The bag comes back with its logits divided by the
+    temperature, which costs nothing when it is served.
+    """
+    fold = np.random.default_rng(parameters.seed).integers(0, parameters.folds, len(lesson.texts))
+    logits = np.zeros_like(lesson.targets)
+    for number in np.unique(fold):
+        others, own = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
+        if len(others):
+            other = train_bag(lesson.take(others), len(others), bag.features.longest, model, parameters.seed)
+            logits[own] = answer(other)([lesson.texts[row] for row in own], 1)
+    temperature = min(TEMPERATURES, key=lambda t: cross_entropy(logits / t, lesson))
+    truth = lesson.targets.argmax(axis=1)
+    thresholds = [find_threshold(logits / temperature, truth, budget) for budget in parameters.budgets]
+    for found in thresholds:
+        shown = (temperature, found.threshold, found.share, found.budget)
+        logger.info("temperature %.2f, from confidence %.3f on it answers %.3f of the texts within budget %g", *shown)
+    return cooled(bag, float(temperature)), thresholds
+
+
+def cross_entropy(logits: np.ndarray, lesson: Lesson) -> float:
+    """Return the weighted mean cross-entropy of logits to the lesson's targets."""
+    each = -(lesson.targets * np.log(softmax(logits) + 1e-9)).sum(axis=1)
+    return float(np.average(each, weights=lesson.weights + 1e-9))
+
+
+def cooled(bag: Bag, temperature: float) -> Bag:
+    """Return the bag with its logits divided by the temperature."""
+    head = {name: (weight / temperature).astype(np.float32) for name, weight in bag.head.items()}
+    return (
+        replace(bag, head=head)
+        if "linear" in head
+        else replace(bag, head=head, table=bag.table / np.float32(temperature))
+    )
+
+
+def write_substitute(name: str, bag: Bag, texts: list[str], teacher: Model, folder: Path) -> Card:
+    """Write a bag's folder, in int8 if that answers like float32, and return its card."""
+    agree = np.mean(answer(bag)(texts, 1).argmax(axis=1) == answer(as_int8(bag))(texts, 1).argmax(axis=1))
+    card = Card(
+        name=name,
+        role="student",
+        format="bag",
+        precision="int8" if agree >= AGREEMENT else "float32",
+        labels=list(teacher.labels),
+        max_length=teacher.max_length,
+        width=bag.table.shape[1],
+        depth=int("linear" in bag.head),
+        vocabulary=len(bag.keys),
+        parameters=bag.table.size + sum(weight.size for weight in bag.head.values()),
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MODEL_FILES["bag"]).write_bytes(bag_bytes(bag, card.precision))
+    write_card(card, folder)
+    return card
+
+
+def report(bag: Bag, training_set: TrainingSet, card: Card, size: int, seconds: float) -> None:
+    """Say how a model fares on the rows that the choice will be made by."""
+    by = sample(training_set)
+    right = np.mean(answer(bag)(by.choice["text"].to_list(), 1).argmax(axis=1) == by.choice["label"].to_numpy())
+    shown = (card.name, card.precision, size / 1e6, seconds, right, by.origin)
+    logger.info("%s (%s): %.2f MB  %.1f s  accuracy %.3f on the %s", *shown)
+
+
+if __name__ == "__main__":
+    run_stage("substitute", main)
