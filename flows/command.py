@@ -33,7 +33,8 @@ Raw text and labeling functions in; the cheapest classifier that keeps its quali
   echo "great lamp" | pricecut predict reviews -
 
 [bold]Exit codes[/]: 0 done · 1 a stage failed, which is a defect of ours · 2 something for you to mend; the message says what, where
-and how · 3 `run` went through, but no student passes the gates of params.yaml (the best one is published all the same).
+and how · 3 `run` went through, but no student passes the gates of params.yaml: the last published model stays (without one on this
+machine, the best is published all the same).
 """
 
 cli = typer.Typer(

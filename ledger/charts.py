@@ -49,8 +49,18 @@ def waterfall(statement: Mapping[str, Any]) -> str:
     return _svg(alt.layer(rectangles, amounts).properties(width=620, height=240))
 
 
-def quality_against_cost(candidates: Sequence[Mapping[str, Any]]) -> str:
-    """Draw every candidate's macro-F1 on the gold sample against its latency; the area of a dot is its bytes."""
+def quality_against_cost(candidates: Sequence[Mapping[str, Any]], asked: Mapping[str, Any] | None = None) -> str:
+    """Draw every candidate's macro-F1 on the gold sample against its latency; the area of a dot is its bytes.
+
+    A line joins the candidates on the front in score and latency; dashes stand where the gates do.
+
+    Parameters
+    ----------
+    candidates : sequence of mappings
+        The rows of ``candidates.json``.
+    asked : mapping, optional
+        ``gates.asked`` of ``metrics.json``.
+    """
     values = [
         {
             "name": row["name"],
@@ -58,25 +68,56 @@ def quality_against_cost(candidates: Sequence[Mapping[str, Any]]) -> str:
             "macro_f1": row["macro_f1"],
             "megabytes": row["bytes"] / 1e6,
             "what": "chosen" if row["chosen"] else row["role"],
+            "front": bool(row.get("front")),
         }
         for row in candidates
     ]
-    chart = (
+    # Zero cannot be drawn on a logarithm's scale.
+    x = alt.X("latency_ms:Q", title="ms a request (log)", scale=alt.Scale(type="log", nice=False, padding=24))
+    y = alt.Y("macro_f1:Q", title="macro-F1 on the gold sample", scale=alt.Scale(zero=False, padding=18))
+    layers: list[Any] = []
+    best = -1.0
+    steps = []
+    for row in sorted(values, key=lambda it: (it["latency_ms"], -float(it["macro_f1"]))):
+        if row["macro_f1"] > best:
+            best = row["macro_f1"]
+            steps.append(row)
+    layers.append(
+        alt.Chart({"values": steps})
+        .mark_line(interpolate="step-after", color=PLAIN, opacity=0.5, strokeWidth=1.5)
+        .encode(x=x, y=y)
+    )
+    uncut = max((row["macro_f1"] for row in candidates if row["role"] == "teacher"), default=None)
+    gates = asked or {}
+    if uncut is not None and "retained_macro_f1" in gates:
+        at = [{"macro_f1": uncut * float(gates["retained_macro_f1"])}]
+        layers.append(alt.Chart({"values": at}).mark_rule(color=SPENT, strokeDash=[5, 4]).encode(y=y))
+    slowest = max((row["latency_ms"] for row in values), default=0.0)
+    if 0 < float(gates.get("latency_ms", 0)) <= 2 * slowest:
+        at = [{"latency_ms": float(gates["latency_ms"])}]
+        layers.append(alt.Chart({"values": at}).mark_rule(color=SPENT, strokeDash=[5, 4]).encode(x=x))
+    layers.append(
         alt.Chart({"values": values})
-        .mark_circle(opacity=0.75, stroke=INK, strokeWidth=0.5)
+        .mark_circle(opacity=0.75)
         .encode(
-            x=alt.X("latency_ms:Q", title="ms a request (log)", scale=alt.Scale(type="log")),
-            y=alt.Y("macro_f1:Q", title="macro-F1 on the gold sample", scale=alt.Scale(zero=False, padding=12)),
-            size=alt.Size("megabytes:Q", title="megabytes", scale=alt.Scale(range=[40, 900])),
+            x=x,
+            y=y,
+            size=alt.Size("megabytes:Q", title="MB", scale=alt.Scale(range=[40, 900])),
+            stroke=alt.condition("datum.front", alt.value(INK), alt.value("transparent")),
+            strokeWidth=alt.value(1.5),
             color=alt.Color(
                 "what:N",
                 title=None,
                 scale=alt.Scale(domain=["teacher", "student", "chosen"], range=[PLAIN, "#c9a227", SAVED]),
             ),
         )
-        .properties(width=560, height=260)
     )
-    return _svg(chart)
+    layers.append(
+        alt.Chart({"values": [row for row in values if row["what"] == "chosen"]})
+        .mark_text(dy=-14, fontSize=12, color=INK)
+        .encode(x=x, y=y, text="name:N")
+    )
+    return _svg(alt.layer(*layers).properties(width=620, height=280))
 
 
 def _svg(chart: Any) -> str:

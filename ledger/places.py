@@ -9,6 +9,7 @@ ANSWERS_FOLDER = Path(".pricecut/llm")
 """What language models have answered, on this machine, for all apps; neither git nor DVC sees it."""
 EMBEDDING_PARTS_FOLDER = Path(".pricecut/embed")
 VOTES_FOLDER = Path(".pricecut/votes")
+PUBLISHED_FOLDER = Path(".pricecut/published")
 
 
 @dataclass(frozen=True)
@@ -149,6 +150,11 @@ class Places:
     def published(self) -> Path:
         """`evaluate`: the candidate that was chosen; what `pricecut predict` loads."""
         return self._models("published")
+
+    @property
+    def last_published(self) -> Path:
+        """`evaluate`: a copy of the last model that passed the gates, on this machine, outside DVC."""
+        return self.root / PUBLISHED_FOLDER / self.app
 
     @property
     def functions_report(self) -> Path:

@@ -69,7 +69,7 @@ def render(app: str, facts: dict[str, Any]) -> str:
         months=months(facts["statement"]),
         # Drawn from numbers and the candidates' own names; nothing of the data is in them.
         waterfall=Markup(waterfall(facts["statement"])),
-        scatter=Markup(quality_against_cost(facts["candidates"])),
+        scatter=Markup(quality_against_cost(facts["candidates"], facts["metrics"]["gates"]["asked"])),
     )
 
 

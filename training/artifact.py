@@ -14,6 +14,17 @@ TOKENIZER_FILE = "tokenizer.json"
 CARD_FILE = "card.json"
 
 
+class SliceScore(BaseModel):
+    """How good the answers are on a part of the test rows: ``by`` label, length or source."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    by: str
+    name: str
+    rows: int
+    accuracy: float
+
+
 class Publication(BaseModel):
     """What the card of a published model says beyond a candidate's.
 
@@ -29,6 +40,22 @@ class Publication(BaseModel):
         As measured on the test rows.
     limits : list of str
         What the model does not do, in sentences.
+    misses : dict of str to float
+        For each gate it fails, by how much.
+    retained, retained_interval : float, list of float, or None
+        The share of the teacher's macro-F1 that it keeps on the sample that it was chosen by, and the 95 % interval.
+    temperature : float
+        Divides the logits before a confidence is told (`training.confidence.tempered`), fitted on that sample.
+    unsure_below : float
+        The confidence, so tempered, under which the model says "unsure"; 0: never.
+    answered : dict of str to float
+        ``coverage`` and ``accuracy`` at that threshold, on that sample and (``test_``) on the test rows.
+    slices : list of SliceScore
+        On the test rows.
+    robustness : dict of str to float
+        Accuracy on the test rows with typos, in capitals, in small letters.
+    made : list of str
+        How it was made, in sentences.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -38,6 +65,15 @@ class Publication(BaseModel):
     passed: bool
     scores: dict[str, float]
     limits: list[str]
+    misses: dict[str, float] = {}
+    retained: float | None = None
+    retained_interval: list[float] | None = None
+    temperature: float = 1.0
+    unsure_below: float = 0.0
+    answered: dict[str, float] = {}
+    slices: list[SliceScore] = []
+    robustness: dict[str, float] = {}
+    made: list[str] = []
 
 
 class Card(BaseModel):

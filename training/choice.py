@@ -1,6 +1,7 @@
 """Which candidate is published: the cheapest that passes the gates. Pure functions over measurements."""
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from pydantic import Field
 
@@ -12,11 +13,18 @@ should not change from run to run."""
 
 
 class Gates(Parameters):
-    """What a candidate has to keep to: ``evaluate.gates`` of ``params.yaml``."""
+    """What a candidate has to keep to: ``evaluate.gates`` of ``params.yaml``; the last three are asked only where they stand there."""
 
     retained_macro_f1: float = Field(ge=0)
     bytes: int = Field(gt=0)
     latency_ms: float = Field(gt=0)
+    confidence: Literal["point", "lower"] = "point"
+    robustness: float | None = Field(default=None, ge=0, le=1)
+    worst_slice: float | None = Field(default=None, ge=0, le=1)
+
+    def asked(self) -> dict[str, float | str]:
+        """Return the gates that are asked."""
+        return self.model_dump(exclude_none=True, exclude_defaults=True)
 
 
 @dataclass(frozen=True)
@@ -32,11 +40,21 @@ class Measured:
     latency_ms : float
         The median of one request.
     texts_per_s : float
-        In batches of 32.
+        In batches of 64.
     accuracy, macro_f1 : float
         On the sample.
     accuracy_interval, macro_f1_interval : list of float
         Low and high end, 95 %.
+    retained_interval : list of float or None
+        Of the share of the teacher's macro-F1 that is kept, 95 %, on the same resampled rows.
+    latency_p95_ms : float or None
+        The 95th percentile of one request.
+    joules_per_1000 : float or None
+        Energy of 1,000 requests; None where the machine does not tell.
+    worst_slice : float or None
+        The least accuracy on a label or a length of at least ten rows.
+    robustness_drop : float or None
+        The most accuracy lost to typos or case; None where no gate asks.
     """
 
     name: str
@@ -50,6 +68,11 @@ class Measured:
     macro_f1: float
     accuracy_interval: list[float]
     macro_f1_interval: list[float]
+    retained_interval: list[float] | None = None
+    latency_p95_ms: float | None = None
+    joules_per_1000: float | None = None
+    worst_slice: float | None = None
+    robustness_drop: float | None = None
 
 
 @dataclass(frozen=True)
@@ -82,15 +105,33 @@ def best_teacher(candidates: list[Measured]) -> Measured:
 def misses(candidate: Measured, teacher: Measured, gates: Gates) -> dict[str, float]:
     """Return by how much a candidate fails each gate; empty if it passes all.
 
-    ``retained_macro_f1`` is missed by a share of the teacher's macro-F1, ``bytes`` by bytes, ``latency_ms`` by ms.
+    ``retained_macro_f1`` is missed by a share of the teacher's macro-F1, ``bytes`` by bytes, ``latency_ms`` by ms,
+    ``robustness`` and ``worst_slice`` by accuracy. With ``confidence: lower`` it is the low end of the interval that has to
+    reach ``retained_macro_f1``.
     """
     retained = candidate.macro_f1 / teacher.macro_f1 if teacher.macro_f1 > 0 else 1.0
+    if gates.confidence == "lower" and candidate.retained_interval is not None:
+        retained = candidate.retained_interval[0]
     over = {
         "retained_macro_f1": gates.retained_macro_f1 - retained,
         "bytes": float(candidate.bytes - gates.bytes),
         "latency_ms": candidate.latency_ms - gates.latency_ms,
     }
+    if gates.robustness is not None and candidate.robustness_drop is not None:
+        over["robustness"] = candidate.robustness_drop - gates.robustness
+    if gates.worst_slice is not None and candidate.worst_slice is not None:
+        over["worst_slice"] = gates.worst_slice - candidate.worst_slice
     return {gate: amount for gate, amount in over.items() if amount > 0}
+
+
+def front(candidates: list[Measured]) -> set[str]:
+    """Return the names of the candidates that no other one beats: none is as good in macro-F1, bytes and latency, and better in one."""
+
+    def beats(one: Measured, other: Measured) -> bool:
+        ours, theirs = ((-c.macro_f1, c.bytes, c.latency_ms) for c in (one, other))
+        return ours != theirs and all(a <= b for a, b in zip(ours, theirs, strict=True))
+
+    return {it.name for it in candidates if not any(beats(other, it) for other in candidates)}
 
 
 def cost(candidate: Measured) -> float:
@@ -125,6 +166,10 @@ def choose(candidates: list[Measured], gates: Gates) -> Choice:
 
 def rounded(candidate: Measured) -> Measured:
     """Round to what the measurement can tell apart."""
+
+    def digits(value: float | None, places: int) -> float | None:
+        return None if value is None else round(value, places)
+
     return replace(
         candidate,
         latency_ms=round(candidate.latency_ms, 3),
@@ -133,4 +178,9 @@ def rounded(candidate: Measured) -> Measured:
         macro_f1=round(candidate.macro_f1, 4),
         accuracy_interval=[round(end, 4) for end in candidate.accuracy_interval],
         macro_f1_interval=[round(end, 4) for end in candidate.macro_f1_interval],
+        retained_interval=candidate.retained_interval and [round(end, 4) for end in candidate.retained_interval],
+        latency_p95_ms=digits(candidate.latency_p95_ms, 3),
+        joules_per_1000=digits(candidate.joules_per_1000, 2),
+        worst_slice=digits(candidate.worst_slice, 4),
+        robustness_drop=digits(candidate.robustness_drop, 4),
     )

@@ -39,6 +39,30 @@ def intervals(truth: np.ndarray, predicted: np.ndarray, classes: int, seed: int)
     return {name: [float(end) for end in np.percentile(values, (2.5, 97.5))] for name, values in found.items()}
 
 
+def retained_interval(truth: np.ndarray, one: np.ndarray, other: np.ndarray, classes: int, seed: int) -> list[float]:
+    """Return the 95 % interval of one's macro-F1 as a share of another's: a paired bootstrap, both on the same resampled rows.
+
+    Parameters
+    ----------
+    truth, one, other : np.ndarray
+        Labels and answers, of shape ``(rows,)``.
+    classes : int
+        How many labels there are.
+    seed : int
+        Of the draw.
+
+    Returns
+    -------
+    list of float
+        Low and high end. A resample in which the other scores nothing counts as 1.
+    """
+    rows = np.random.default_rng(seed).integers(0, len(truth), size=(RESAMPLES, len(truth)))
+    drawn = truth[rows]
+    ours, theirs = (_macro_f1_of(_confusions(drawn, answers[rows], classes)) for answers in (one, other))
+    shares = np.divide(ours, theirs, out=np.ones_like(ours), where=theirs > 0)
+    return [float(end) for end in np.percentile(shares, (2.5, 97.5))]
+
+
 def expected_calibration_error(truth: np.ndarray, probabilities: np.ndarray) -> float:
     """Return the mean gap between confidence and accuracy over ten equal bins of confidence.
 

@@ -1,11 +1,12 @@
+import csv
 import json
 
 import pytest
 from typer.testing import CliRunner
 
 from flows.command import cli
-from flows.commands.predict import batches, field_of
-from ledger.errors import DataError
+from flows.commands.predict import answer, batches, field_of, read_rows, writer
+from ledger.errors import ConfigurationError, DataError
 from tests.flows.conftest import Project
 
 
@@ -60,9 +61,39 @@ def test_completion_offers_apps(project: Project, monkeypatch):
     assert complete_app("you") == ["youtube_spam", "youtube_wrench"]
 
 
-def test_lines_become_batches():
-    lines = iter(["a\n", "\n", "b\r\n", "c"])
-    assert list(batches(lines, None, size=2)) == [["a", "b"], ["c"]]
+def test_lines_become_batches(tmp_path):
+    (tmp_path / "x.txt").write_bytes(b"a\n\nb\r\nc")
+    found = batches(read_rows("x.txt", tmp_path, None), size=2)
+    assert [[text for text, _ in batch] for batch in found] == [["a", "b"], ["c"]]
+
+
+def test_a_table_in_and_a_table_out(tmp_path):
+    (tmp_path / "in.csv").write_text('id,said\n1,"hello,\nyou"\n2,bye\n', encoding="utf-8")
+    rows = list(read_rows("in.csv", tmp_path, "said"))
+    assert rows == [("hello,\nyou", {"id": "1", "said": "hello,\nyou"}), ("bye", {"id": "2", "said": "bye"})]
+    answers = [answer([0.9, 0.1], ("ham", "spam"), 0.8), answer([0.3, 0.7], ("ham", "spam"), 0.8)]
+    with writer("out.csv", tmp_path) as write:
+        write([(text, row, found) for (text, row), found in zip(rows, answers, strict=True)])
+        assert not (tmp_path / "out.csv").exists()  # not before it is whole
+    with (tmp_path / "out.csv").open(newline="") as file:
+        assert [list(row) for row in csv.reader(file)] == [
+            ["id", "said", "label", "confidence", "unsure"],
+            ["1", "hello,\nyou", "ham", "0.9", "False"],
+            ["2", "bye", "spam", "0.7", "True"],
+        ]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.csv", "out.csv"]
+
+
+def test_tables_that_cannot_be_read_or_written(tmp_path):
+    (tmp_path / "in.csv").write_text("id,said\n1,a,b\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"in.csv: expected a column 'text', got id, said"):
+        list(read_rows("in.csv", tmp_path, None))
+    with pytest.raises(DataError, match=r"in.csv:2: expected 2 cells"):
+        list(read_rows("in.csv", tmp_path, "said"))
+    with pytest.raises(ConfigurationError, match=r"ends in .csv or .jsonl"):
+        writer("out.xls", tmp_path)
+    with pytest.raises(DataError, match="cannot be written"), writer("nowhere/out.csv", tmp_path):
+        pass
 
 
 @pytest.mark.parametrize("line", ["not json", "[1]", '{"other": "x"}', '{"said": 3}'])

@@ -18,7 +18,10 @@ TEXTS = tiny_training_set().rows["text"].to_list()
 @pytest.fixture
 def parts(trained: Tree) -> tuple[Path, Path]:
     places = trained.places
-    return trained.root / places.substitutes / "static", trained.root / places.candidates / "student-w32-d2-h4-f64-onnx-int8"
+    return (
+        trained.root / places.substitutes / "static",
+        trained.root / places.candidates / "student-w32-d2-h4-f64-onnx-int8",
+    )
 
 
 @given(st.integers(0, 10_000), st.floats(0.001, 0.5))

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.choice import Gates, Measured, best_teacher, choose, cost, misses, rounded
+from training.choice import Gates, Measured, best_teacher, choose, cost, front, misses, rounded
 
 GATES = Gates(retained_macro_f1=0.95, bytes=5_000_000, latency_ms=2.0)
 TEACHER = Measured(
@@ -91,3 +91,31 @@ def test_a_teacher_that_scores_nothing_is_no_gate():
 
 def test_rounding():
     assert rounded(student("a", 1, 0.123456, 0.98765)).latency_ms == 0.123
+
+
+@given(st.lists(students, min_size=1, max_size=8, unique_by=lambda s: s.name))
+def test_whatever_is_not_on_the_front_is_beaten_by_one_that_is(candidates: list[Measured]):
+    names = front(candidates)
+    on_it = [c for c in candidates if c.name in names]
+    assert on_it
+    for candidate in candidates:
+        if candidate.name not in names:
+            assert any(
+                c.macro_f1 >= candidate.macro_f1 and c.bytes <= candidate.bytes and c.latency_ms <= candidate.latency_ms
+                for c in on_it
+            )
+
+
+def test_the_low_end_of_the_interval_may_have_to_pass():
+    unsure = replace(student("a", 1_000_000, 0.1, 0.89), retained_interval=[0.93, 1.01])
+    assert not misses(unsure, TEACHER, GATES)
+    lower = GATES.model_copy(update={"confidence": "lower"})
+    assert misses(unsure, TEACHER, lower) == pytest.approx({"retained_macro_f1": 0.02})
+
+
+def test_optional_gates():
+    gates = GATES.model_copy(update={"robustness": 0.05, "worst_slice": 0.8})
+    weak = replace(student("a", 1_000_000, 0.1, 0.9), robustness_drop=0.12, worst_slice=0.7)
+    assert misses(weak, TEACHER, gates) == pytest.approx({"robustness": 0.07, "worst_slice": 0.1})
+    assert not misses(weak, TEACHER, GATES)
+    assert set(GATES.asked()) == {"retained_macro_f1", "bytes", "latency_ms"}

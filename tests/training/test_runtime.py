@@ -126,3 +126,35 @@ def test_broken_card(folder: Path, tmp_path: Path):
 
 def test_softmax():
     np.testing.assert_allclose(softmax(np.array([[0.0, 0.0], [1000.0, 0.0]])), [[0.5, 0.5], [1.0, 0.0]])
+
+
+def test_a_fresh_process_serves_the_published_folder_alone(trained: Tree, tmp_path: Path):
+    """With TensorFlow and torch out of reach, and nothing of the pipeline beside the folder."""
+    for form in ("litert", "onnx"):
+        folder = tmp_path / form / "published"
+        shutil.copytree(trained.root / trained.places.candidates / f"student-w16-d2-{form}-int8", folder)
+        program = (
+            "import sys\nfor name in ('tensorflow', 'torch', 'keras', 'keras_hub', 'transformers'): sys.modules[name] = None\n"
+            f"sys.path.insert(0, {str(PROJECT)!r})\n"
+            "from pathlib import Path\nfrom training.confidence import tempered\nfrom training.runtime import load\n"
+            "print(tempered(load(Path('published')).predict(['free money']), 2.0).shape)"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", program], cwd=folder.parent, capture_output=True, text=True, check=False
+        )
+        assert done.stdout == "(1, 2)\n", done.stderr
+
+
+def test_a_card_written_before_is_still_read(folder: Path, tmp_path: Path):
+    shutil.copytree(folder, tmp_path / "copy")
+    card = json.loads((folder / "card.json").read_text())
+    card["published"] = {
+        "training_set_sha256": "0" * 64,
+        "chosen_on": "9 rows",
+        "passed": True,
+        "scores": {"accuracy": 0.9},
+        "limits": [],
+    }
+    (tmp_path / "copy" / "card.json").write_text(json.dumps(card))
+    published = load(tmp_path / "copy").card.published
+    assert published is not None and (published.temperature, published.unsure_below) == (1.0, 0.0)

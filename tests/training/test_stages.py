@@ -18,6 +18,7 @@ from training import compress, distill, evaluate, substitute, teach
 from training.artifact import read_card
 from training.elastic_classifier import build
 from training.inference import predict_logits
+from training.latency import Speed
 from training.model_files import read_model
 from training.runtime import load
 from training.tokenization import encode
@@ -153,19 +154,32 @@ def test_evaluate(copy: Places):
     assert chosen["bytes"] == sum(
         path.stat().st_size
         for path in copy.published.rglob("*")
-        if path.is_file() and path.name not in ("card.json", "thresholds.json")
+        if path.is_file() and path.name not in ("card.json", "thresholds.json", "README.md")
     )
+    assert chosen["front"] and chosen["serving_bytes"] > 10_000_000 and chosen["latency_p95_ms"] >= chosen["latency_ms"]
+    low, high = chosen["retained_interval"]
+    assert low <= chosen["retained_macro_f1"] + 1e-3 and chosen["retained_macro_f1"] <= high + 1e-3
+    for path in (path for path in copy.published.rglob("*") if path.is_file()):
+        assert path.suffix not in {".pkl", ".pickle", ".pt", ".bin", ".joblib"}, path
+        opens = path.read_bytes()[:2]  # a pickle opens with PROTO and its number; safetensors with a length, any bytes
+        assert path.suffix == ".safetensors" or not (opens[:1] == b"\x80" and opens[1] <= 5), path
 
     card = read_card(copy.published)
     assert card.published is not None and card.published.passed
+    assert {part.by for part in card.published.slices} == {"label", "length"}
+    assert card.name in (copy.published / "README.md").read_text()
     assert card.published.training_set_sha256 == hashlib.sha256(copy.training_set.read_bytes()).hexdigest()
     published, candidate = load(copy.published), load(copy.candidates / card.name)
     np.testing.assert_array_equal(published.predict(["win money"]), candidate.predict(["win money"]))
 
 
+def by_size(classifiers: dict, *_: object) -> dict[str, Speed]:
+    return {name: Speed(float(it.card.parameters), 1.0, 1.0, None) for name, it in classifiers.items()}
+
+
 def test_test_labels_do_not_reach_the_choice(copy: Places, monkeypatch: pytest.MonkeyPatch):
     write_label_side(Path(), copy)
-    monkeypatch.setattr(evaluate, "latency_ms", lambda classifier, *_: float(classifier.card.parameters))  # no clock
+    monkeypatch.setattr(evaluate, "speeds", by_size)  # no clock
     published = []
     for _ in range(2):
         evaluate.main(copy, Usage("evaluate"))
@@ -183,7 +197,27 @@ def test_gates_that_none_passes(copy: Places):
     evaluate.main(copy, Usage("evaluate"))
     gates = json.loads(copy.metrics.read_text())["gates"]
     assert gates["passed"] is False and gates["misses"]["bytes"] > 1000
-    assert read_card(copy.published).published.passed is False
+    card = read_card(copy.published)
+    assert card.published.passed is False and card.published.misses["bytes"] > 1000
+    assert gates["kept_last_published"] is False and not copy.last_published.exists()
+
+
+def test_where_none_passes_the_last_published_model_is_kept(copy: Places):
+    write_label_side(Path(), copy)
+    evaluate.main(copy, Usage("evaluate"))
+    before = digests(copy.published)
+    Tree(Path(), copy).parameters(evaluate={"gates": {"retained_macro_f1": 0.5, "bytes": 1, "latency_ms": 1000.0}})
+    shutil.rmtree(copy.published)  # as DVC does before a stage runs
+    evaluate.main(copy, Usage("evaluate"))
+    assert digests(copy.published) == before
+    metrics = json.loads(copy.metrics.read_text())
+    assert metrics["gates"]["kept_last_published"] is True and metrics["gates"]["misses"]["bytes"] > 1000
+    assert metrics["student"]["name"] == read_card(copy.published).name
+
+    changed = next((copy.last_published / "model").glob("model.*"))
+    changed.write_bytes(changed.read_bytes() + b"x")
+    evaluate.main(copy, Usage("evaluate"))
+    assert json.loads(copy.metrics.read_text())["gates"]["kept_last_published"] is False
 
 
 def test_without_gold_the_choice_says_so(tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch):
