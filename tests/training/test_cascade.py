@@ -61,11 +61,8 @@ def test_compress_makes_a_cascade_of_each_student(trained: Tree):
     budgets = json.loads((root / places.substitutes / "static" / "thresholds.json").read_text())
     assert [entry["budget"] for entry in budgets] == [0.05] and 0 < budgets[0]["share"] <= 1
     cards = [read_card(folder) for folder in (root / places.candidates).iterdir()]
-    students = {
-        card.name for card in cards if card.role == "student" and card.precision == "int8" and card.format != "cascade"
-    }
     cascades = {card.name for card in cards if card.format == "cascade"}
-    assert cascades == {f"static-0.05-{student}" for student in students}
+    assert cascades == {f"static-0.05-student-w{w}-d{d}-litert-int8" for w in (8, 16) for d in (1, 2)}
 
 
 def test_parts_of_other_labels_are_refused(parts: tuple[Path, Path], tmp_path: Path):
