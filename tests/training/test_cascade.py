@@ -12,13 +12,17 @@ from training.artifact import read_card, served_bytes, write_card
 from training.cascade import Threshold, find_threshold, make_cascade
 from training.runtime import confidence, load
 
+SIZES = ["w32-d1-h2-f32", "w32-d1-h4-f64", "w32-d2-h2-f32", "w32-d2-h4-f64"]
 TEXTS = tiny_training_set().rows["text"].to_list()
 
 
 @pytest.fixture
 def parts(trained: Tree) -> tuple[Path, Path]:
     places = trained.places
-    return trained.root / places.substitutes / "static", trained.root / places.candidates / "student-w16-d2-onnx-int8"
+    return (
+        trained.root / places.substitutes / "static",
+        trained.root / places.candidates / "student-w32-d2-h4-f64-onnx-int8",
+    )
 
 
 @given(st.integers(0, 10_000), st.floats(0.001, 0.5))
@@ -62,7 +66,7 @@ def test_compress_makes_a_cascade_of_each_student(trained: Tree):
     assert [entry["budget"] for entry in budgets] == [0.05] and 0 < budgets[0]["share"] <= 1
     cards = [read_card(folder) for folder in (root / places.candidates).iterdir()]
     cascades = {card.name for card in cards if card.format == "cascade"}
-    assert cascades == {f"static-0.05-student-w{w}-d{d}-litert-int8" for w in (8, 16) for d in (1, 2)}
+    assert cascades == {f"static-0.05-student-{size}-litert-int8" for size in SIZES}
 
 
 def test_parts_of_other_labels_are_refused(parts: tuple[Path, Path], tmp_path: Path):

@@ -18,7 +18,7 @@ TEXTS = ["win free money now", "i love this song so much that i could hear it al
 
 @pytest.fixture(params=["litert-int8", "onnx-int8", "litert-float32", "onnx-float32"])
 def folder(request: pytest.FixtureRequest, trained: Tree) -> Path:
-    return trained.root / trained.places.candidates / f"student-w16-d2-{request.param}"
+    return trained.root / trained.places.candidates / f"student-w32-d2-h4-f64-{request.param}"
 
 
 def test_predicts_in_the_order_of_the_texts(folder: Path):
@@ -48,7 +48,7 @@ def test_empty_and_long_texts(folder: Path):
 def test_serving_needs_neither_tensorflow_nor_torch(trained: Tree, form: str):
     """Both are barred from import in a process of its own, as if they were not installed."""
     places = trained.places
-    network = f"student-w16-d2-{form if form in ('litert', 'onnx') else 'litert'}-int8"
+    network = f"student-w32-d2-h4-f64-{form if form in ('litert', 'onnx') else 'litert'}-int8"
     folder = {
         "bag": places.substitutes / "linear",
         "cascade": places.candidates / f"static-0.05-{network}",
@@ -81,7 +81,7 @@ def test_serving_needs_neither_tensorflow_nor_torch(trained: Tree, form: str):
 
 @pytest.mark.parametrize("form", ["litert", "onnx"])
 def test_one_text_of_any_length_is_answered_as_in_a_batch(trained: Tree, form: str):
-    classifier = load(trained.root / trained.places.candidates / f"student-w16-d2-{form}-float32")
+    classifier = load(trained.root / trained.places.candidates / f"student-w32-d2-h4-f64-{form}-float32")
     texts = ["free money " * count for count in range(10)]
     together = classifier.predict(texts)
     for _ in range(2):  # the second time LiteRT has an interpreter for each length
