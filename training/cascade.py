@@ -67,7 +67,7 @@ def write_thresholds(thresholds: list[Threshold], folder: Path) -> None:
 
 
 def make_cascades(substitutes: Path, candidates: Path) -> list[Card]:
-    """Make a cascade of each substitute with thresholds and each student among the candidates; float32 ones are left out.
+    """Make a cascade of each substitute with thresholds and each student in int8, one format of each: LiteRT where it is there.
 
     Parameters
     ----------
@@ -81,18 +81,16 @@ def make_cascades(substitutes: Path, candidates: Path) -> list[Card]:
     CheckpointError
         If a folder among them cannot be read.
     """
-    students = [
-        path.parent
-        for path in sorted(candidates.glob(f"*/{CARD_FILE}"))
-        if (card := read_card(path.parent)).role == "student"
-        and card.precision != "float32"
-        and card.format != "cascade"
-    ]
+    students: dict[str, Path] = {}
+    for path in sorted(candidates.glob(f"*/{CARD_FILE}")):
+        card = read_card(path.parent)
+        if card.role == "student" and card.precision == "int8" and card.format != "cascade":
+            students.setdefault(card.name.removesuffix(f"-{card.format}-{card.precision}"), path.parent)
     made = []
     for path in sorted(substitutes.glob(f"*/{THRESHOLDS_FILE}")):
         for threshold in (Threshold(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))):
             if threshold.share:
-                made += [make_cascade(path.parent, student, candidates, threshold) for student in students]
+                made += [make_cascade(path.parent, student, candidates, threshold) for student in students.values()]
     return made
 
 

@@ -48,7 +48,7 @@ def test_empty_and_long_texts(folder: Path):
 def test_serving_needs_neither_tensorflow_nor_torch(trained: Tree, form: str):
     """Both are barred from import in a process of its own, as if they were not installed."""
     places = trained.places
-    network = f"student-w32-d2-h4-f64-{form if form in ('litert', 'onnx') else 'onnx'}-int8"
+    network = f"student-w32-d2-h4-f64-{form if form in ('litert', 'onnx') else 'litert'}-int8"
     folder = {
         "bag": places.substitutes / "linear",
         "cascade": places.candidates / f"static-0.05-{network}",
