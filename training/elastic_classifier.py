@@ -38,7 +38,7 @@ class ElasticClassifier(keras.Model):
         self.embedding = ElasticEmbedding(
             shape.vocabulary, shape.positions, shape.width, shape.epsilon, shape.dropout, name="embedding"
         )
-        self.blocks = [ElasticBlock(*block, name=f"block_{number}") for number in range(shape.depth)]
+        self.blocks = [ElasticBlock(*block, shape.adapter, name=f"block_{number}") for number in range(shape.depth)]
         self.pooling = MaskedMeanPooling(name="pooling")
         self.dropout = keras.layers.Dropout(shape.dropout, name="dropout")
         self.head = ElasticDense(shape.width, shape.classes, name="head")
@@ -74,7 +74,8 @@ class ElasticClassifier(keras.Model):
         x = self.embedding(token_ids, mask, width=width, training=training)
         for block in self.blocks[:depth]:
             x = block(x, hidden, training=training)
-        return self.head(self.dropout(self.pooling(x, mask), training=training))
+        pooled = self.pooling(x, mask) if self.shape.pooling == "mean" else x[:, 0]
+        return self.head(self.dropout(pooled, training=training))
 
     def get_config(self) -> dict[str, Any]:
         """Return what rebuilds the model."""

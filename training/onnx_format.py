@@ -71,10 +71,13 @@ def _build(shape: Shape, weights: dict[str, np.ndarray]) -> onnx.ModelProto:
     x = _embed(graph, shape)
     for number in range(shape.depth):
         block = f"block_{number}"
-        x = graph.residual(x, _attend(graph, x, hidden, f"{block}/attention"), f"{block}/attention_norm", shape)
+        attended = _adapt(graph, _attend(graph, x, hidden, f"{block}/attention"), f"{block}/attention_adapter", shape)
+        x = graph.residual(x, attended, f"{block}/attention_norm", shape)
         inner = graph.dense(graph.dense(x, f"{block}/expand", shape.activation), f"{block}/contract")
+        inner = _adapt(graph, inner, f"{block}/feedforward_adapter", shape)
         x = graph.residual(x, inner, f"{block}/feedforward_norm", shape)
-    logits = graph.add("Identity", [graph.dense(_pool(graph, x, kept), "head")], "logits")
+    pooled = _pool(graph, x, kept) if shape.pooling == "mean" else _first(graph, x)
+    logits = graph.add("Identity", [graph.dense(pooled, "head")], "logits")
     ids = helper.make_tensor_value_info("token_ids", TensorProto.INT32, ["batch", "length"])
     answer = helper.make_tensor_value_info(logits, TensorProto.FLOAT, ["batch", shape.classes])
     proto = helper.make_graph(graph.nodes, "classifier", [ids], [answer], graph.constants)
@@ -109,8 +112,9 @@ class _Graph:
             return y
         if activation == "relu":
             return self.add("Relu", [y], f"{name}/relu")
-        if activation == "gelu_tanh":
-            return self.add("Gelu", [y], f"{name}/gelu", approximate="tanh")
+        if activation in ("gelu", "gelu_tanh"):
+            approximate = "tanh" if activation == "gelu_tanh" else "none"
+            return self.add("Gelu", [y], f"{name}/gelu", approximate=approximate)
         raise ValueError(f"activation={activation!r} has no ONNX operation here")
 
     def residual(self, x: str, y: str, name: str, shape: Shape) -> str:
@@ -157,3 +161,15 @@ def _pool(graph: _Graph, x: str, kept: str) -> str:
     count = graph.add("ReduceSum", [kept, axis], "pooling/count", keepdims=1)
     at_least_one = graph.add("Max", [count, graph.constant("pooling/least", 1, np.float32)], "pooling/divisor")
     return graph.add("Div", [total, at_least_one], "pooling/mean")
+
+
+def _first(graph: _Graph, x: str) -> str:
+    """Take the first token's vector."""
+    return graph.add("Gather", [x, graph.constant("pooling/first", 0, np.int64)], "pooling/cls", axis=1)
+
+
+def _adapt(graph: _Graph, x: str, name: str, shape: Shape) -> str:
+    """Put an Adapter after ``x``, where the network has them."""
+    if not shape.adapter:
+        return x
+    return graph.add("Add", [x, graph.dense(graph.dense(x, f"{name}/down", shape.activation), f"{name}/up")], name)

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from ledger.errors import CheckpointError
+from training.backbone import load_backbone
 from training.elastic_classifier import build
 from training.inference import predict_logits
 from training.teacher import (
     hidden_states,
-    load_backbone,
     plain_shape,
     plain_weights,
     split_teacher,
