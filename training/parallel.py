@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +11,6 @@ from typing import Any, Literal
 
 import keras
 import tensorflow as tf
-from pydantic import Field
 
 from ledger.errors import ConfigurationError, DistributionError
 from ledger.parameters import Parameters
@@ -21,6 +21,8 @@ CPU_FLAGS = Path("/proc/cpuinfo")
 FAST_BFLOAT16 = ("avx512_bf16", "amx_bf16")
 """The CPU flags of which one is needed for bfloat16 to pay; without, it is emulated."""
 UNSPLIT = ("model", "hybrid")
+WAIT_S = 300.0
+"""Seconds a worker waits for the others at the start; TensorFlow itself waits forever, deaf to SIGTERM."""
 
 
 class Hardware(Parameters):
@@ -28,7 +30,6 @@ class Hardware(Parameters):
 
     strategy: Literal["none", "mirrored", "multi_worker", "model", "hybrid"]
     precision: Literal["float32", "bfloat16", "float16", "auto"]
-    accumulate: int = Field(ge=1)
     listen: bool
 
 
@@ -85,13 +86,33 @@ def make_strategy(hardware: Hardware, environment: Mapping[str, str] = os.enviro
         check_cluster(environment, hardware.listen)
         tf.config.experimental.enable_op_determinism()  # has to stand before the workers speak
         try:
-            return tf.distribute.MultiWorkerMirroredStrategy()
+            with ending_after(WAIT_S):
+                return tf.distribute.MultiWorkerMirroredStrategy()
         except tf.errors.OpError as error:
             reason = str(error.message).strip().splitlines()[0]
             raise DistributionError(
                 f"hardware.strategy is multi_worker, but the workers of TF_CONFIG did not come together ({reason})"
             ) from None
     return tf.distribute.get_strategy()
+
+
+@contextmanager
+def ending_after(seconds: float) -> Iterator[None]:
+    """End this process with code 2 if the block takes longer: what waits inside TensorFlow cannot be interrupted."""
+
+    def end() -> None:
+        message = "hardware.strategy is multi_worker: after %.0f s not all workers of TF_CONFIG are there; start all, then this one"
+        logger.error(message, seconds)
+        logging.shutdown()
+        os._exit(DistributionError.exit_code)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def refuse_unsplit(hardware: Hardware) -> None:

@@ -39,7 +39,7 @@ class SoftLabelTraining:
         optimizer.build(model.trainable_variables)
         if self.strategy.num_replicas_in_sync > 1:
             # Keras' optimizer clips, then sums over the replicas. Here they are summed first, and once.
-            optimizer._all_reduce_sum_gradients = list  # noqa: SLF001
+            optimizer._all_reduce_sum_gradients = list
         inputs = [tf.TensorSpec((None, *tensor.shape[1:]), tensor.dtype) for tensor in model.inputs]
         classes = model.output_shape[-1]
         targets = [tf.TensorSpec((None, classes), tf.float32), tf.TensorSpec((None,), tf.float32)]
@@ -70,7 +70,7 @@ class SoftLabelTraining:
         try:
             return float(self._graph(tensors, targets, weighing, tf.constant(float(rows))))
         except LOST as error:
-            reason = str(error.message).strip().splitlines()[0]
+            reason = type(error).__name__
             raise DistributionError(
                 f"training on several machines stopped: another worker does not answer ({reason}); "
                 "see what ended it, and start all workers again: they go on from the last checkpoint"
