@@ -4,7 +4,7 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +13,11 @@ import keras
 import tensorflow as tf
 
 from ledger.errors import ConfigurationError, DistributionError
-from ledger.parameters import Parameters
+from ledger.meter import Usage
+from ledger.parameters import Parameters, read_parameters
+from ledger.places import Places
+
+Stage = Callable[[Places, Usage], None]
 
 logger = logging.getLogger(__name__)
 
@@ -204,3 +208,13 @@ def computes_bfloat16(gpus: list[Any], flags: Path = CPU_FLAGS) -> bool:
         capabilities = [tf.config.experimental.get_device_details(gpu).get("compute_capability") for gpu in gpus]
         return all(capability is not None and capability[0] >= 8 for capability in capabilities)
     return flags.is_file() and any(flag in flags.read_text("utf-8").split() for flag in FAST_BFLOAT16)
+
+
+def on_hardware(stage: Stage) -> Stage:
+    """Return a stage that runs as the section ``hardware`` says; `training_on` says what that may raise."""
+
+    def run(places: Places, usage: Usage) -> None:
+        with training_on(read_parameters("hardware", Hardware)):
+            stage(places, usage)
+
+    return run

@@ -26,6 +26,7 @@ from training.batches import length_grouped
 from training.determinism import make_deterministic
 from training.meters import leave_meter
 from training.model_files import Model, write_model
+from training.parallel import on_hardware
 from training.sample import Sample, sample
 from training.schedule import adamw
 from training.soft_label_training import SoftLabelTraining
@@ -231,4 +232,4 @@ def write_logits(training_set: TrainingSet, logits: np.ndarray, path: Path) -> N
 
 
 if __name__ == "__main__":
-    run_stage("teach", main)
+    run_stage("teach", on_hardware(main))
