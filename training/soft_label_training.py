@@ -27,12 +27,13 @@ class SoftLabelTraining:
     model : keras.Model
         Functional; gives logits of shape ``(batch, classes)``. Trained in place.
     optimizer : keras.optimizers.Optimizer
-        Used for this run only. A ``LossScaleOptimizer`` scales the loss, for float16.
+        Used for this run only. Where Keras' policy is float16 it scales the loss.
     accumulate : int
         Parts in which a batch is computed, one after the other: less memory, the same update.
     """
 
     def __init__(self, model: Any, optimizer: Any, accumulate: int = 1) -> None:
+        optimizer = scaled_optimizer(optimizer)
         self.model, self.optimizer, self.accumulate = model, optimizer, accumulate
         self.strategy = tf.distribute.get_strategy()
         self._parts = self.strategy.num_replicas_in_sync * accumulate
