@@ -126,14 +126,12 @@ def fine_tune(
     """
     lengths = np.asarray([len(state) for state in lesson.states])
     batches = -(-len(lengths) // recipe.batch_size)
-    optimizer = adamw(
-        recipe.learning_rate, recipe.epochs * batches, recipe.warmup, recipe.weight_decay, recipe.accumulate
-    )
-    training = SoftLabelTraining(teacher.upper, optimizer)
+    optimizer = adamw(recipe.learning_rate, recipe.epochs * batches, recipe.warmup, recipe.weight_decay)
+    training = SoftLabelTraining(teacher.upper, optimizer, recipe.accumulate)
     random = np.random.default_rng(recipe.seed)
     history, best = History(), teacher.upper.get_weights()
     if store is not None and store.is_file():
-        history, best = _resumed(store, teacher.upper, optimizer, random)
+        history, best = _resumed(store, training, random)
         logger.info("resumed after epoch %d", len(history.scores))
     progress = _Progress(recipe.epochs, len(lengths), len(history.scores))
     for epoch in range(len(history.scores) + 1, recipe.epochs + 1):
@@ -154,7 +152,7 @@ def fine_tune(
         history.stopped = bool(loss is not None and recipe.patience is not None and worse >= recipe.patience)
         history.cpu_s += cpu_seconds() - started
         if store is not None:
-            _write(store, history, best, teacher.upper, optimizer, random)
+            _write(store, history, best, training, random)
         if log is not None:
             log(epoch, scores)
         progress.epoch(epoch, scores)
@@ -187,19 +185,19 @@ def _score(teacher: Teacher, watched: Mapping[str, Watched]) -> Scores:
     return scores
 
 
-def _write(store: Path, history: History, best: list[Any], upper: Any, optimizer: Any, random: Any) -> None:
-    arrays = {"network": upper.variables, "optimizer": optimizer.variables, "best": best}
-    written = {name: [np.asarray(array) for array in group] for name, group in arrays.items()}
-    write_state(store, written, {"history": asdict(history), "random": random.bit_generator.state})
+def _write(store: Path, history: History, best: list[Any], training: SoftLabelTraining, random: Any) -> None:
+    # By place, not by name: Keras counts the names of its random generators through a process's life.
+    arrays = {f"training/{number}": value for number, value in enumerate(training.state().values())}
+    arrays |= {f"best/{number}": np.asarray(value) for number, value in enumerate(best)}
+    write_state(store, arrays, {"history": asdict(history), "random": random.bit_generator.state})
 
 
-def _resumed(store: Path, upper: Any, optimizer: Any, random: Any) -> tuple[History, list[np.ndarray]]:
+def _resumed(store: Path, training: SoftLabelTraining, random: Any) -> tuple[History, list[np.ndarray]]:
     arrays, facts = read_state(store)
-    for variables, values in ((upper.variables, arrays["network"]), (optimizer.variables, arrays["optimizer"])):
-        for variable, value in zip(variables, values, strict=True):
-            variable.assign(value)
+    names = list(training.state())
+    training.restore({name: arrays[f"training/{number}"] for number, name in enumerate(names)})
     random.bit_generator.state = facts["random"]
-    return History(**facts["history"]), arrays["best"]
+    return History(**facts["history"]), [arrays[f"best/{number}"] for number in range(len(arrays) - len(names))]
 
 
 class _Progress:

@@ -12,9 +12,6 @@ from safetensors.numpy import save_file
 
 from ledger.errors import CheckpointError
 
-Arrays = dict[str, list[np.ndarray]]
-"""Groups of arrays, such as a network's variables in their order."""
-
 
 def fingerprint(files: list[Path], facts: dict[str, Any]) -> str:
     """Return a name for what a run is made from: 32 hexadecimal digits.
@@ -39,20 +36,16 @@ def fingerprint(files: list[Path], facts: dict[str, Any]) -> str:
     return digest.hexdigest()[:32]
 
 
-def write_state(path: Path, arrays: Arrays, facts: dict[str, Any]) -> None:
+def write_state(path: Path, arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> None:
     """Write arrays as safetensors, with facts as JSON in its header; a kill leaves the file before this one in place."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
-    flat = {
-        f"{group}/{number}": np.ascontiguousarray(array).reshape(array.shape)
-        for group, members in arrays.items()
-        for number, array in enumerate(members)
-    }
-    save_file(flat, part, metadata={"facts": json.dumps(facts)})
+    whole = {name: np.ascontiguousarray(array).reshape(array.shape) for name, array in arrays.items()}
+    save_file(whole, part, metadata={"facts": json.dumps(facts)})
     part.replace(path)
 
 
-def read_state(path: Path) -> tuple[Arrays, dict[str, Any]]:
+def read_state(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Read what `write_state` wrote.
 
     Raises
@@ -63,10 +56,6 @@ def read_state(path: Path) -> tuple[Arrays, dict[str, Any]]:
     try:
         with safe_open(path, framework="numpy") as file:
             facts = json.loads(file.metadata()["facts"])
-            found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a mapping)
+            return {name: file.get_tensor(name) for name in file.keys()}, facts  # noqa: SIM118  (not a mapping)
     except Exception as error:  # the library raises types of its own
         raise CheckpointError(f"{path}: unreadable ({error}); delete it to train from the beginning") from None
-    arrays: Arrays = {}
-    for name in sorted(found, key=lambda name: int(name.rpartition("/")[2])):
-        arrays.setdefault(name.rpartition("/")[0], []).append(found[name])
-    return arrays, facts

@@ -34,17 +34,8 @@ class WarmupLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
         return {"peak": self.peak, "steps": self.steps, "warmup": self.warmup}
 
 
-def adamw(peak: float, steps: int, warmup: float, weight_decay: float, accumulate: int = 1) -> keras.optimizers.AdamW:
-    """Return AdamW under the schedule; biases and normalizations do not decay.
-
-    With ``accumulate`` above 1 it changes the weights once in so many steps, by their mean gradient; ``steps`` counts
-    them all, and a rest of fewer at the end of the run changes nothing.
-    """
-    optimizer = keras.optimizers.AdamW(
-        WarmupLinearDecay(peak, steps, warmup),
-        weight_decay=weight_decay,
-        clipnorm=1.0,
-        gradient_accumulation_steps=accumulate if accumulate > 1 else None,
-    )
+def adamw(peak: float, steps: int, warmup: float, weight_decay: float) -> keras.optimizers.AdamW:
+    """Return AdamW under the schedule; biases and normalizations do not decay."""
+    optimizer = keras.optimizers.AdamW(WarmupLinearDecay(peak, steps, warmup), weight_decay=weight_decay, clipnorm=1.0)
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     return optimizer

@@ -28,6 +28,7 @@ from training.determinism import make_deterministic
 from training.fine_tune import History, Lesson, Recipe, Watched, fine_tune
 from training.meters import leave_meter
 from training.model_files import Model, write_model
+from training.parallel import on_hardware
 from training.resume import fingerprint
 from training.run_log import LogParameters, run_log
 from training.sample import Sample, sample
@@ -240,4 +241,4 @@ def write_logits(training_set: TrainingSet, logits: np.ndarray, path: Path) -> N
 
 
 if __name__ == "__main__":
-    run_stage("teach", main)
+    run_stage("teach", on_hardware(main))
