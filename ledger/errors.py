@@ -43,3 +43,7 @@ class FunctionError(PricecutError):
 
 class CheckpointError(PricecutError):
     """A pretrained model or a published artifact is missing or unreadable."""
+
+
+class DistributionError(PricecutError):
+    """Training on several devices or machines cannot start as asked for, or a worker is gone."""

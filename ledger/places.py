@@ -10,6 +10,8 @@ ANSWERS_FOLDER = Path(".pricecut/llm")
 EMBEDDING_PARTS_FOLDER = Path(".pricecut/embed")
 VOTES_FOLDER = Path(".pricecut/votes")
 PUBLISHED_FOLDER = Path(".pricecut/published")
+TEACH_FOLDER = Path(".pricecut/teach")
+TENSORBOARD_FOLDER = Path(".pricecut/tensorboard")
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,21 @@ class Places:
     def logits(self) -> Path:
         """`teach`: the teacher's logits for every row of the training set."""
         return self._data("logits.parquet")
+
+    @property
+    def teach_report(self) -> Path:
+        """`teach`: how the fine-tuning went, an epoch at a time."""
+        return self._reports("teach.json")
+
+    @property
+    def teach_states(self) -> Path:
+        """`teach`: what a killed run goes on from, on this machine, outside DVC; gone once the stage is done."""
+        return self.root / TEACH_FOLDER / self.app
+
+    @property
+    def tensorboard(self) -> Path:
+        """TensorBoard's event files, a folder a run, on this machine, outside DVC."""
+        return self.root / TENSORBOARD_FOLDER / self.app
 
     @property
     def student(self) -> Path:

@@ -46,7 +46,7 @@ class ElasticClassifier(keras.Model):
         self.embedding = ElasticEmbedding(
             shape.vocabulary, shape.positions, shape.width, shape.epsilon, shape.dropout, name="embedding"
         )
-        self.blocks = [ElasticBlock(*block, name=f"block_{number}") for number in range(shape.depth)]
+        self.blocks = [ElasticBlock(*block, shape.adapter, name=f"block_{number}") for number in range(shape.depth)]
         self.pooling = MaskedMeanPooling(name="pooling")
         self.dropout = keras.layers.Dropout(shape.dropout, name="dropout")
         self.head = ElasticDense(shape.width, shape.classes, name="head")
@@ -85,7 +85,8 @@ class ElasticClassifier(keras.Model):
         states = [self.embedding(token_ids, mask, width=size.width, training=training)]
         for block in self.blocks[: size.depth]:
             states.append(block(states[-1], hidden, heads=size.heads, feedforward=size.feedforward, training=training))
-        return self.head(self.dropout(self.pooling(states[-1], mask), training=training)), states
+        pooled = self.pooling(states[-1], mask) if self.shape.pooling == "mean" else states[-1][:, 0]
+        return self.head(self.dropout(pooled, training=training)), states
 
     def get_config(self) -> dict[str, Any]:
         """Return what rebuilds the model."""

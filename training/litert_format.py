@@ -72,7 +72,8 @@ def litert_bytes(shape: Shape, weights: dict[str, np.ndarray], plan: Plan, range
     x = net.embed(ids, mask)
     for number in range(shape.depth):
         x = net.block(x, hidden, f"block_{number}")
-    logits = net.dense(net.pool(x, kept), HEAD, ranked=False)
+    pooled = net.pool(x, kept) if shape.pooling == "mean" else net.first(x)
+    logits = net.dense(pooled, HEAD, ranked=False)
     return graph.content([ids], [logits], "pricecut")
 
 
@@ -120,9 +121,18 @@ class _Network:
 
     def block(self, x: int, hidden: int, name: str) -> int:
         """Return one layer of the encoder, post-normalization."""
-        x = self.normalized(x, self.attend(x, hidden, f"{name}/attention"), f"{name}/attention_norm")
+        attended = self.adapted(self.attend(x, hidden, f"{name}/attention"), f"{name}/attention_adapter")
+        x = self.normalized(x, attended, f"{name}/attention_norm")
         inner = self.dense(x, f"{name}/expand", activation=self.shape.activation)
-        return self.normalized(x, self.dense(inner, f"{name}/contract"), f"{name}/feedforward_norm")
+        inner = self.adapted(self.dense(inner, f"{name}/contract"), f"{name}/feedforward_adapter")
+        return self.normalized(x, inner, f"{name}/feedforward_norm")
+
+    def adapted(self, x: int, name: str) -> int:
+        """Return what an Adapter makes of ``x``, where the network has them."""
+        if not self.shape.adapter:
+            return x
+        down = self.dense(x, f"{name}/down", activation=self.shape.activation)
+        return self.plus(x, self.dense(down, f"{name}/up"), name, (None, None, self.shape.width))
 
     def attend(self, x: int, hidden: int, name: str) -> int:
         """Multi-head self-attention, head by head: no shape is computed at run time (ElasticAttention)."""
@@ -199,9 +209,9 @@ class _Network:
         """Return the activation's output; ReLU is part of the dense layer."""
         if activation in ("linear", "relu"):
             return y
-        if activation == "gelu_tanh":
+        if activation in ("gelu", "gelu_tanh"):
             options = schema.GeluOptionsT()
-            options.approximate = True
+            options.approximate = activation == "gelu_tanh"
             return self.graph.add("GELU", [y], self.graph.tensor(f"{layer}/gelu", shape), options)
         raise ValueError(f"activation={activation!r} has no LiteRT operation here")
 
@@ -239,6 +249,15 @@ class _Network:
         )
         mean = graph.tensor("pooling/mean", (None, 1, self.shape.width))
         return graph.add("DIV", [total, least], mean, schema.DivOptionsT())
+
+    def first(self, x: int) -> int:
+        """Take the first token's vector, of shape ``(batch, 1, width)``."""
+        options = schema.GatherOptionsT()
+        options.axis = 1
+        place = self.graph.constant("pooling/first", np.asarray([0], dtype=np.int32))
+        return self.graph.add(
+            "GATHER", [x, place], self.graph.tensor("pooling/cls", (None, 1, self.shape.width)), options
+        )
 
     def weight(self, name: str) -> int:
         """Add a weight as it is."""

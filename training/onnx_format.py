@@ -77,10 +77,13 @@ def onnx_bytes(
     x = _embed(graph, is_token)
     for number in range(shape.depth):
         block = f"block_{number}"
-        x = graph.residual(x, _attend(graph, x, hidden, f"{block}/attention"), f"{block}/attention_norm")
+        attended = _adapt(graph, _attend(graph, x, hidden, f"{block}/attention"), f"{block}/attention_adapter", shape)
+        x = graph.residual(x, attended, f"{block}/attention_norm")
         inner = graph.dense(graph.dense(x, f"{block}/expand", shape.activation), f"{block}/contract")
+        inner = _adapt(graph, inner, f"{block}/feedforward_adapter", shape)
         x = graph.residual(x, inner, f"{block}/feedforward_norm")
-    logits = graph.add("Identity", [graph.dense(_pool(graph, x, kept), HEAD)], "logits")
+    pooled = _pool(graph, x, kept) if shape.pooling == "mean" else _first(graph, x)
+    logits = graph.add("Identity", [graph.dense(pooled, HEAD)], "logits")
     ids = helper.make_tensor_value_info("token_ids", TensorProto.INT32, ["batch", "length"])
     answers = [helper.make_tensor_value_info(logits, TensorProto.FLOAT, ["batch", shape.classes])]
     if watched:
@@ -142,8 +145,9 @@ class _Graph:
             return y
         if activation == "relu":
             return self.add("Relu", [y], f"{layer}/relu")
-        if activation == "gelu_tanh":
-            return self.add("Gelu", [y], f"{layer}/gelu", approximate="tanh")
+        if activation in ("gelu", "gelu_tanh"):
+            approximate = "tanh" if activation == "gelu_tanh" else "none"
+            return self.add("Gelu", [y], f"{layer}/gelu", approximate=approximate)
         raise ValueError(f"activation={activation!r} has no ONNX operation here")
 
     def float_product(self, x: str, kernel: np.ndarray, layer: str) -> str:
@@ -246,3 +250,15 @@ def _pool(graph: _Graph, x: str, kept: str) -> str:
     count = graph.add("ReduceSum", [kept, axis], "pooling/count", keepdims=1)
     at_least_one = graph.add("Max", [count, graph.constant("pooling/least", 1)], "pooling/divisor")
     return graph.add("Div", [total, at_least_one], "pooling/mean")
+
+
+def _first(graph: _Graph, x: str) -> str:
+    """Take the first token's vector."""
+    return graph.add("Gather", [x, graph.constant("pooling/first", 0, np.int64)], "pooling/cls", axis=1)
+
+
+def _adapt(graph: _Graph, x: str, name: str, shape: Shape) -> str:
+    """Put an Adapter after ``x``, where the network has them."""
+    if not shape.adapter:
+        return x
+    return graph.add("Add", [x, graph.dense(graph.dense(x, f"{name}/down", shape.activation), f"{name}/up")], name)

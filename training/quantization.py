@@ -34,11 +34,9 @@ def layers(shape: Shape) -> list[str]:
 
     ``embedding`` stands for both tables, ``block_0/attention/input`` for query, key and value, which are one product.
     """
-    blocks = [
-        f"block_{number}/{part}"
-        for number in range(shape.depth)
-        for part in ("attention/input", "attention/output", "expand", "contract")
-    ]
+    adapters = ("attention_adapter/down", "attention_adapter/up", "feedforward_adapter/down", "feedforward_adapter/up")
+    parts = ("attention/input", "attention/output", "expand", "contract", *(adapters if shape.adapter else ()))
+    blocks = [f"block_{number}/{part}" for number in range(shape.depth) for part in parts]
     return [EMBEDDING, *blocks, HEAD]
 
 

@@ -52,6 +52,10 @@ class Shape:
         Of the layer normalizations.
     dropout : float
         In training.
+    pooling : str
+        What the head reads: the ``mean`` of the tokens, or the first, ``cls``.
+    adapter : int
+        Neurons of the bottlenecks after attention and after the feed-forward network; 0: there are none.
     """
 
     vocabulary: int
@@ -65,6 +69,8 @@ class Shape:
     activation: str
     epsilon: float
     dropout: float
+    pooling: str = "mean"
+    adapter: int = 0
 
     @property
     def size(self) -> Size:
@@ -99,6 +105,9 @@ class Shape:
             "expand": (self.width, self.feedforward),
             "contract": (self.feedforward, self.width),
         }
+        if self.adapter:
+            for name in ("attention_adapter", "feedforward_adapter"):
+                dense |= {f"{name}/down": (self.width, self.adapter), f"{name}/up": (self.adapter, self.width)}
         sizes: dict[str, tuple[int, ...]] = {
             "embedding/tokens": (self.vocabulary, self.width),
             "embedding/positions": (self.positions, self.width),

@@ -40,8 +40,12 @@ def cut_student(
     Raises
     ------
     ValueError
-        If the size is not a part of the teacher.
+        If the size is not a part of the teacher, or it has adapters.
     """
+    if teacher.shape.adapter:
+        raise ValueError(
+            "a teacher with adapters cannot be cut; train it with teach.method lora, or set origin to fresh"
+        )
     shortened = keep_layers(teacher, layers)
     rows = np.linspace(0, len(sequences) - 1, min(MEASURED_TEXTS, len(sequences))).astype(int)
     importance = measure_importance(shortened, [sequences[row] for row in rows], targets[rows])
@@ -74,6 +78,7 @@ def fresh_shape(teacher: Model, vocabulary: int, size: Size, dropout: float) -> 
         feedforward=size.feedforward,
         activation="relu",
         dropout=dropout,
+        adapter=0,
     )
 
 

@@ -1,71 +1,75 @@
 """Stage `teach`: fine-tune the teacher on the training set's soft labels.
 
-Only the last layers learn; what the frozen ones say of a text never changes, so it is computed once.
+What the layers below those that learn say of a text never changes, so it is computed once.
 Gold rows are never trained on: they say, epoch by epoch, how far the teacher has come, and which epoch to keep.
 """
 
+import json
 import logging
+import shutil
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import polars as pl
 from pydantic import Field
 
-from labeling.checkpoint import resolve_checkpoint
+from labeling.checkpoint import NEEDED, resolve_checkpoint
 from labeling.training_set import TrainingSet, read_training_set
 from ledger.errors import DataError
 from ledger.meter import Usage, carry_forward, cpu_seconds
-from ledger.parameters import Parameters, read_parameters
+from ledger.parameters import read_parameters
 from ledger.places import Places
 from ledger.stage import run_stage
+from training.backbone import load_backbone, untrained_copy
 from training.batches import length_grouped
 from training.determinism import make_deterministic
+from training.fine_tune import History, Lesson, Recipe, Watched, fine_tune
 from training.meters import leave_meter
 from training.model_files import Model, write_model
+from training.parallel import on_hardware
+from training.resume import fingerprint
+from training.run_log import LogParameters, run_log
 from training.sample import Sample, sample
 from training.schedule import adamw
 from training.soft_label_training import SoftLabelTraining
 from training.teacher import (
+    Method,
+    Pooling,
     Teacher,
     hidden_states,
-    load_backbone,
     plain_shape,
     plain_weights,
     split_teacher,
     upper_inputs,
     upper_logits,
-    whole_inputs,
 )
-from training.tokenization import encode, pad, read_tokenizer
+from training.tokenization import encode, read_tokenizer
 
 logger = logging.getLogger(__name__)
 
 EARLIER = ("collect", "fuse", "embed", "vote", "label", "audit")
 TIMED_STEPS = 2
+WATCHED_ROWS = 500
+"""Of the rows that are learned from, so many at most are scored each epoch."""
 
 
-class TeachParameters(Parameters):
-    """The section ``teach`` of ``params.yaml``."""
+class TeachParameters(Recipe):
+    """The section ``teach`` of ``params.yaml``; docs/parameters.md explains each key."""
 
     checkpoint: str
     max_length: int = Field(ge=8, le=512)
-    epochs: int = Field(ge=1)
-    batch_size: int = Field(ge=1)
-    learning_rate: float = Field(gt=0)
-    warmup: float = Field(ge=0, lt=1)
-    weight_decay: float = Field(ge=0)
-    dropout: float = Field(ge=0, lt=1)
+    pooling: Pooling
+    method: Method
     trainable_layers: int = Field(ge=0)
-    keep_best: bool
-    seed: int
+    rank: int = Field(ge=1)
+    dropout: float = Field(ge=0, lt=1)
+    log: LogParameters
 
 
 def main(places: Places, usage: Usage) -> None:
-    """Read the training set, fine-tune, and write the teacher, its logits and the meter."""
+    """Read the training set, fine-tune, and write the teacher, its logits, how it went, and the meter."""
     parameters = read_parameters("teach", TeachParameters)
     training_set = read_training_set(places.training_set)
     by = sample(training_set)
@@ -76,16 +80,21 @@ def main(places: Places, usage: Usage) -> None:
 
     sequences = encode(tokenizer, training_set.rows["text"].to_list())
     backbone = load_backbone(checkpoint)
-    teacher = split_teacher(backbone, len(training_set.labels), parameters.trainable_layers, parameters.dropout)
-    logger.info(
-        "%d rows to learn from; %d of %d layers learn", len(labeled), parameters.trainable_layers, backbone.num_layers
-    )
+    teacher = teacher_of(backbone, training_set, parameters)
+    learned = sum(int(np.prod(weight.shape)) for weight in teacher.upper.trainable_variables)
+    logger.info("%d rows to learn from; %s: %d weights learn", len(labeled), parameters.method, learned)
+    settings = parameters.model_dump(exclude={"log"})
+    run = fingerprint([places.training_set, *(checkpoint / name for name in NEEDED)], settings)
     started = cpu_seconds()
-    with tempfile.TemporaryDirectory() as scratch:
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        run_log(places.tensorboard / run[:12], parameters.log, places.app, settings) as log,
+    ):
         states = hidden_states(teacher, sequences, Path(scratch) / "hidden_states.npy")
-        logger.info("frozen layers computed once for %d texts", len(states))
-        steps = fine_tune(teacher, states, training_set, labeled, by, parameters)
-        trained_s = cpu_seconds() - started
+        frozen_s = cpu_seconds() - started
+        lesson = lesson_of(states, training_set, labeled)
+        sets = watched_sets(states, training_set, labeled, by, parameters.seed)
+        history = fine_tune(teacher, lesson, sets, parameters, places.teach_states / f"{run}.safetensors", log)
         logits = upper_logits(teacher, states)
 
     shape, weights = plain_shape(teacher), plain_weights(teacher)
@@ -93,18 +102,34 @@ def main(places: Places, usage: Usage) -> None:
         Model(training_set.labels, parameters.max_length, (shape.size,), shape, weights, tokenizer), places.teacher
     )
     write_logits(training_set, logits, places.logits)
+    write_report(history, by, len(labeled), learned, parameters, places.teach_report)
 
     started = cpu_seconds()
     full_step_s = time_full_steps(backbone, [sequences[row] for row in labeled], training_set, labeled, parameters)
     usage.figures |= {
         "rows": len(labeled),
-        "steps": steps,
-        "train_cpu_s": round(trained_s, 2),  # frozen layers once, then the steps: what the uncut figure compares with
+        "steps": history.steps,
+        # Frozen layers once, then the steps: what the uncut figure compares with.
+        "train_cpu_s": round(frozen_s + history.cpu_s, 2),
         "measuring_cpu_s": round(cpu_seconds() - started, 2),  # spent on timing the uncut way, not on the teacher
         "full_step_s": round(full_step_s, 4),
-        "uncut_cpu_s_extrapolated": round(steps * full_step_s, 2),
+        "uncut_cpu_s_extrapolated": round(history.steps * full_step_s, 2),
     }
     leave_meter(places, usage, earlier=carry_forward(places, EARLIER))
+    shutil.rmtree(places.teach_states, ignore_errors=True)  # all is written: nothing is left to go on from
+
+
+def teacher_of(backbone: Any, training_set: TrainingSet, parameters: TeachParameters) -> Teacher:
+    """Return the teacher that the parameters ask for."""
+    return split_teacher(
+        backbone,
+        len(training_set.labels),
+        parameters.trainable_layers,
+        parameters.dropout,
+        parameters.method,
+        parameters.rank,
+        parameters.pooling,
+    )
 
 
 def trainable_rows(training_set: TrainingSet, by: Sample, path: Path) -> np.ndarray:
@@ -138,52 +163,40 @@ def soft_labels(training_set: TrainingSet) -> np.ndarray:
     return np.asarray(training_set.rows["probabilities"].to_list(), dtype=np.float32)
 
 
-def fine_tune(
-    teacher: Teacher,
-    states: list[np.ndarray],
-    training_set: TrainingSet,
-    labeled: np.ndarray,
-    by: Sample,
-    parameters: TeachParameters,
-) -> int:
-    """Train the teacher's upper part on soft labels and row weights, and return the number of steps taken.
-
-    Noisy labels are first generalized from, then learned by heart (Arpit et al. 2017, https://arxiv.org/abs/1706.05394),
-    so the epoch with the lowest loss on the choice sample is kept if ``keep_best`` says so.
-    """
-    probabilities, weights = soft_labels(training_set), row_weights(training_set, labeled)
-    watched = training_set.rows.with_row_index("number").join(by.choice, on="row_id", how="semi", maintain_order="left")
-    watched_states, watched_labels = [states[row] for row in watched["number"]], watched["label"].to_numpy()
-    lengths = np.asarray([len(states[row]) for row in labeled])
-    random = np.random.default_rng(parameters.seed)
-    steps = parameters.epochs * -(-len(labeled) // parameters.batch_size)
-    training = SoftLabelTraining(teacher.upper, optimizer(steps, parameters))
-    best_loss, best_weights = np.inf, teacher.upper.get_weights()
-    for epoch in range(parameters.epochs):
-        started, losses = time.perf_counter(), []
-        for batch in length_grouped(lengths, parameters.batch_size, random):
-            rows = labeled[batch]
-            inputs = upper_inputs([states[row] for row in rows])
-            losses.append(training.step(inputs, probabilities[rows], weights[batch]))
-        right, loss = watch(upper_logits(teacher, watched_states), watched_labels)
-        if loss < best_loss:
-            best_loss, best_weights = loss, teacher.upper.get_weights()
-        seconds = time.perf_counter() - started
-        message = "epoch %d/%d  loss %.4f  %.1f s  |  %s: accuracy %.3f, loss %.4f"
-        logger.info(message, epoch + 1, parameters.epochs, np.mean(losses), seconds, by.origin, right, loss)
-    if parameters.keep_best and np.isfinite(best_loss):
-        teacher.upper.set_weights(best_weights)
-    return steps
+def lesson_of(states: list[np.ndarray], training_set: TrainingSet, labeled: np.ndarray) -> Lesson:
+    """Return what the teacher learns from: the labeled rows' states, soft labels and weights."""
+    weights = row_weights(training_set, labeled)
+    return Lesson([states[row] for row in labeled], soft_labels(training_set)[labeled], weights)
 
 
-def watch(logits: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
-    """Return accuracy and cross-entropy against labels of known rows; NaN and infinity for no rows."""
-    if not len(labels):
-        return float("nan"), float("inf")
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    log_probabilities = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    loss = -np.mean(log_probabilities[np.arange(len(labels)), labels])
-    return float(np.mean(logits.argmax(axis=1) == labels)), float(loss)
+def watched_sets(
+    states: list[np.ndarray], training_set: TrainingSet, labeled: np.ndarray, by: Sample, seed: int
+) -> dict[str, Watched]:
+    """Return what each epoch is scored on: some of the rows that it learned from, and those held back for the choice."""
+    labels = training_set.rows["label"].to_numpy()
+    numbered = training_set.rows.with_row_index("number")
+    dev = numbered.join(by.choice, on="row_id", how="semi", maintain_order="left")["number"].to_numpy()
+    train = np.random.default_rng(seed).permutation(labeled)[:WATCHED_ROWS]
+    sets = {"train": train, "dev": dev}
+    return {name: Watched([states[row] for row in rows], labels[rows]) for name, rows in sets.items()}
+
+
+def write_report(
+    history: History, by: Sample, rows: int, learned: int, parameters: TeachParameters, path: Path
+) -> None:
+    """Write how it went: figures of the kept epoch, then every epoch's; no clock in it, so that a repeat is the same."""
+    kept = history.best_epoch if parameters.keep_best and history.best_epoch else len(history.scores)
+    report = {
+        "method": parameters.method,
+        "rows": rows,
+        "weights_learned": learned,
+        "dev": by.origin,
+        "kept": history.scores[kept - 1],
+        "stopped_early": history.stopped,
+        "epochs": history.scores,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
 def optimizer(steps: int, parameters: TeachParameters) -> Any:
@@ -202,17 +215,14 @@ def time_full_steps(
 
     The statement's uncut way trains all layers; this is what a step of it costs on a batch of median length.
     """
-    copy = type(backbone).from_config(backbone.get_config())
-    whole = split_teacher(copy, len(training_set.labels), backbone.num_layers, parameters.dropout)
-    mask = next(tensor for tensor in copy.inputs if tensor.name == "padding_mask")
-    model = keras.Model(copy.inputs, whole.upper([whole.lower.output, mask]))
-    training = SoftLabelTraining(model, optimizer(TIMED_STEPS, parameters))
+    copy = untrained_copy(backbone)
+    whole = split_teacher(copy, len(training_set.labels), 0, parameters.dropout, "full")
+    training = SoftLabelTraining(whole.upper, optimizer(TIMED_STEPS, parameters))
     probabilities, weights = soft_labels(training_set), row_weights(training_set, labeled)
     lengths = np.asarray([len(sequence) for sequence in sequences])
     batches = length_grouped(lengths, parameters.batch_size, np.random.default_rng(parameters.seed))
     batch = sorted(batches, key=lambda rows: int(lengths[rows].max()))[len(batches) // 2]
-    ready = {name: np.asarray(part) for name, part in whole_inputs(pad([sequences[row] for row in batch])).items()}
-    inputs = [ready[tensor.name] for tensor in model.inputs]
+    inputs = upper_inputs([sequences[row] for row in batch])
 
     def step() -> float:
         return training.step(inputs, probabilities[labeled[batch]], weights[batch])
@@ -232,4 +242,4 @@ def write_logits(training_set: TrainingSet, logits: np.ndarray, path: Path) -> N
 
 
 if __name__ == "__main__":
-    run_stage("teach", main)
+    run_stage("teach", on_hardware(main))

@@ -39,8 +39,13 @@ PARAMETERS = {
     "teach": {
         "checkpoint": "checkpoint",
         "max_length": 16,
+        "pooling": "mean",
+        "method": "layers",
+        "rank": 4,
         "epochs": 6,
+        "patience": None,
         "batch_size": 8,
+        "accumulate": 1,
         "learning_rate": 3e-3,
         "warmup": 0.1,
         "weight_decay": 0.01,
@@ -48,6 +53,7 @@ PARAMETERS = {
         "trainable_layers": 1,
         "keep_best": True,
         "seed": 1,
+        "log": {"wandb": None, "mlflow": None},
     },
     "distill": {
         "origin": "teacher",

@@ -19,7 +19,9 @@ from training.runtime import _litert, _onnx
 
 SHAPE = replace(TINY_SHAPE, width=64, feedforward=200, vocabulary=300, heads=3, head_width=16, positions=32)
 PRECISIONS = ["float32", "int8", "int8_static", "int4"]
-GELU = replace(SHAPE, activation="gelu_tanh")
+GELU = replace(SHAPE, activation="gelu")
+GELU_TANH = replace(SHAPE, activation="gelu_tanh")
+ADAPTED = replace(SHAPE, activation="gelu", adapter=8, pooling="cls")
 
 
 def scaled_weights(shape):
@@ -48,7 +50,7 @@ def engine(form: str, precision: str, shape, folder: Path):
     return build(shape, weights), {"litert": _litert, "onnx": _onnx}[form](path, 1), content
 
 
-@pytest.mark.parametrize("shape", [SHAPE, GELU], ids=["relu", "gelu"])
+@pytest.mark.parametrize("shape", [SHAPE, GELU, GELU_TANH, ADAPTED], ids=["relu", "gelu", "gelu_tanh", "adapted"])
 @pytest.mark.parametrize("form", ["litert", "onnx"])
 def test_float32_equals_keras_at_any_batch_and_length(form: str, shape, tmp_path: Path):
     model, run, _ = engine(form, "float32", shape, tmp_path)

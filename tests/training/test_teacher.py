@@ -1,14 +1,18 @@
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
 from ledger.errors import CheckpointError
+from training.backbone import load_backbone
 from training.elastic_classifier import build
 from training.inference import predict_logits
+from training.litert_format import litert_bytes
+from training.onnx_format import onnx_bytes
+from training.runtime import _litert, _onnx
 from training.teacher import (
     hidden_states,
-    load_backbone,
     plain_shape,
     plain_weights,
     split_teacher,
@@ -55,3 +59,53 @@ def test_not_a_bert(tmp_path: Path):
     (tmp_path / "config.json").write_text('{"model_type": "mystery"}')
     with pytest.raises(CheckpointError, match="KerasHub cannot load it as a BERT encoder"):
         load_backbone(tmp_path)
+
+
+METHODS = {
+    "full": {"embedding", "block_0", "block_1", "head"},
+    "lora": {"block_1/attention", "block_1/expand", "block_1/contract", "head"},
+    "adapters": {"block_1/attention_adapter", "block_1/feedforward_adapter", "block_1/norms", "head"},
+}
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls"])
+@pytest.mark.parametrize("method", METHODS)
+def test_a_method_trains_its_own_weights_and_what_is_exported_is_the_same_function(
+    checkpoint: Path, method: str, pooling: str, tmp_path: Path
+):
+    teacher = split_teacher(load_backbone(checkpoint), 2, 1, 0.1, method, rank=4, pooling=pooling)
+    states = hidden_states(teacher, SEQUENCES, tmp_path / "states.npy")
+    before, untrained = plain_weights(teacher), upper_logits(teacher, states)
+    teacher.upper.compile(optimizer=keras.optimizers.Adam(0.01), loss="mse")
+    for _ in range(3):
+        teacher.upper.train_on_batch(upper_inputs(states), np.eye(2, dtype=np.float32)[[0, 1, 0]])
+    after, shape = plain_weights(teacher), plain_shape(teacher)
+    parts = set()
+    for name in before:
+        if not np.array_equal(before[name], after[name]):
+            block, _, rest = name.partition("/")
+            inside = "norms" if "_norm/" in rest else rest.split("/")[0]
+            parts.add(block if method == "full" or block == "head" else f"{block}/{inside}")
+    assert parts == METHODS[method]
+    logits = upper_logits(teacher, states)
+    assert np.abs(logits - untrained).max() > 0.01
+    model = build(shape, after)
+    np.testing.assert_allclose(predict_logits(model, SEQUENCES), logits, rtol=1e-4, atol=1e-5)
+    path = tmp_path / "model.onnx"
+    path.write_bytes(onnx_bytes(shape, after, "float32", reduce_range=True))
+    served = np.concatenate([_onnx(path, 1)(sequence[None]) for sequence in SEQUENCES])
+    np.testing.assert_allclose(served, logits, rtol=1e-3, atol=1e-4)
+    path.write_bytes(litert_bytes(model, "float32"))
+    served = np.concatenate([_litert(path, 1)(sequence[None]) for sequence in SEQUENCES])
+    np.testing.assert_allclose(served, logits, rtol=1e-3, atol=1e-4)
+
+
+def test_untrained_adapters_change_nothing(checkpoint: Path, tmp_path: Path):
+    plain, adapted = (
+        split_teacher(load_backbone(checkpoint), 2, 1, 0.1, method, rank=4) for method in ("layers", "adapters")
+    )
+    adapted.upper.get_layer("head").set_weights(plain.upper.get_layer("head").get_weights())
+    found = [
+        upper_logits(teacher, hidden_states(teacher, SEQUENCES, tmp_path / "s.npy")) for teacher in (plain, adapted)
+    ]
+    np.testing.assert_allclose(*found, rtol=1e-4, atol=1e-5)

@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 
+from training.layers.adapter import Adapter
 from training.layers.elastic_attention import ElasticAttention
 from training.layers.elastic_dense import ElasticDense
 from training.layers.elastic_normalization import ElasticNormalization
@@ -26,6 +27,8 @@ class ElasticBlock(keras.layers.Layer):
         Of the layer normalizations.
     dropout : float
         The share of outputs dropped in training.
+    adapter : int
+        Neurons of the Adapter after attention, and of that after the feed-forward network; 0: none.
     """
 
     def __init__(
@@ -37,6 +40,7 @@ class ElasticBlock(keras.layers.Layer):
         activation: str,
         epsilon: float,
         dropout: float,
+        adapter: int = 0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -48,6 +52,7 @@ class ElasticBlock(keras.layers.Layer):
             "activation": activation,
             "epsilon": epsilon,
             "dropout": dropout,
+            "adapter": adapter,
         }
         self.attention = ElasticAttention(width, heads, head_width, name="attention")
         self.attention_norm = ElasticNormalization(width, epsilon, name="attention_norm")
@@ -55,10 +60,13 @@ class ElasticBlock(keras.layers.Layer):
         self.contract = ElasticDense(feedforward, width, name="contract")
         self.feedforward_norm = ElasticNormalization(width, epsilon, name="feedforward_norm")
         self.dropout = keras.layers.Dropout(dropout, name="dropout")
+        names = ("attention_adapter", "feedforward_adapter") if adapter else ()
+        self.adapters = [Adapter(width, adapter, activation, name=name) for name in names]
 
     def build(self, input_shape: Any = None) -> None:  # noqa: ARG002  (the sizes are the constructor's)
         """Make the layers' weights."""
-        for layer in (self.attention, self.attention_norm, self.expand, self.contract, self.feedforward_norm):
+        layers: list[Any] = [self.attention, self.attention_norm, self.expand, self.contract, self.feedforward_norm]
+        for layer in [*layers, *self.adapters]:
             layer.build()
 
     def call(
@@ -71,9 +79,11 @@ class ElasticBlock(keras.layers.Layer):
     ) -> Any:
         """Map ``(batch, length, width in use)`` to the same shape; ``hidden`` and ``heads`` as in ElasticAttention."""
         width = x.shape[-1]
-        x = self.attention_norm(x + self.dropout(self.attention(x, hidden, heads=heads), training=training))
+        after_attention, after_feedforward = self.adapters or (lambda x: x, lambda x: x)
+        attended = after_attention(self.dropout(self.attention(x, hidden, heads=heads), training=training))
+        x = self.attention_norm(x + attended)
         inner = self.contract(self.expand(x, units=feedforward), units=width)
-        return self.feedforward_norm(x + self.dropout(inner, training=training))
+        return self.feedforward_norm(x + after_feedforward(self.dropout(inner, training=training)))
 
     def get_config(self) -> dict[str, Any]:
         """Return what rebuilds the layer."""

@@ -10,9 +10,10 @@ from keras import ops
 ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
     "linear": keras.activations.linear,
     "relu": keras.activations.relu,
+    "gelu": partial(keras.activations.gelu, approximate=False),
     "gelu_tanh": partial(keras.activations.gelu, approximate=True),
 }
-"""What may follow a dense layer; each has one operation in LiteRT and in ONNX. KerasHub's BERT uses ``gelu_tanh``."""
+"""What may follow a dense layer; each has one operation in LiteRT and in ONNX. BERT's own is ``gelu``, by the error function."""
 
 
 class ElasticDense(keras.layers.Layer):
