@@ -55,6 +55,10 @@ class Card(BaseModel):
         Tokens to which a text is cut.
     width, depth, vocabulary, parameters : int
         The network's size.
+    put_back : dict of str to str, or None
+        Layers that have another precision than the model's, because the accuracy budget asked for it.
+    kernel_bits : int or None
+        Of the dense layers' weights in int8: 7 where sums must not overflow on a CPU without VNNI.
     published : Publication or None
         Set once it was chosen.
     """
@@ -64,13 +68,15 @@ class Card(BaseModel):
     name: str
     role: Literal["teacher", "student"]
     format: Literal["litert", "onnx"]
-    precision: Literal["float32", "int8"]
+    precision: Literal["float32", "int8", "int8_static", "int4"]
     labels: list[str]
     max_length: int
     width: int
     depth: int
     vocabulary: int
     parameters: int
+    put_back: dict[str, str] | None = None
+    kernel_bits: int | None = None
     published: Publication | None = None
 
 

@@ -1,6 +1,7 @@
 """Stage `compress`: slice the elastic student, and write each slice for each runtime and precision.
 
-The teacher is written too, in float32 only: it is the uncut way that the student is compared with.
+What is quantized keeps to an accuracy budget (`training.quantize`). The teacher is written too, in float32 only: it is
+the uncut way that the student is compared with.
 """
 
 import logging
@@ -8,28 +9,29 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
+import polars as pl
 from pydantic import Field
 
+from labeling.training_set import TrainingSet, read_training_set
 from ledger.meter import Usage
 from ledger.parameters import Parameters, read_parameters
 from ledger.places import Places
 from ledger.stage import run_stage
 from training.artifact import MODEL_FILES, TOKENIZER_FILE, Card, served_bytes, write_card
-from training.elastic_classifier import build
-from training.litert_format import litert_bytes
 from training.meters import leave_meter
 from training.model_files import Model, read_model
-from training.onnx_format import onnx_bytes
+from training.quantization import Precision
+from training.quantize import JUDGED, Format, Limits, Quantizer, Texts, spread
+from training.quantize_budget import Fitted
+from training.sample import sample
 from training.shape import Shape, slice_weights
-from training.tokenization import write_tokenizer
+from training.tokenization import encode, write_tokenizer
 
 logger = logging.getLogger(__name__)
 
-Format = Literal["litert", "onnx"]
-Precision = Literal["float32", "int8"]
 Role = Literal["teacher", "student"]
 
 
@@ -40,6 +42,11 @@ class CompressParameters(Parameters):
     teacher_formats: list[Format] = Field(min_length=1)
     precisions: list[Precision] = Field(min_length=1)
     reduce_range: bool
+    budget: float = Field(ge=0, le=1)
+    calibration: int = Field(ge=1)
+    recovery_epochs: int = Field(ge=0)
+    recovery_learning_rate: float = Field(gt=0)
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -69,22 +76,17 @@ class Network:
 
 def main(places: Places, usage: Usage) -> None:
     """Read teacher and student, and write one folder a candidate, each ready to serve."""
-    logging.getLogger("tensorflow").setLevel(
-        logging.ERROR
-    )  # the converter announces each scratch folder and each renamed input
     parameters = read_parameters("compress", CompressParameters)
     teacher, student = read_model(places.teacher, "teach"), read_model(places.student, "distill")
-    written = 0
+    training_set = read_training_set(places.training_set)
+    written = put_back = 0
     for source, networks in ((teacher, [whole_teacher(teacher)]), (student, slices(student, parameters.precisions))):
+        texts = texts_of(training_set, source)
         for network in networks:
-            for card, content in compressed(network, source, parameters):
-                started = time.perf_counter()
-                folder = places.candidates / card.name
-                write_candidate(card, content(), source, folder)
-                seconds = time.perf_counter() - started
-                logger.info("%-28s %6.2f MB  %.1f s", card.name, served_bytes(folder, card) / 1e6, seconds)
+            for candidate in compressed(network, source, texts, parameters, places.candidates):
                 written += 1
-    usage.figures |= {"candidates": written}
+                put_back += bool(candidate.put_back)
+    usage.figures |= {"candidates": written, "put_back": put_back}
     leave_meter(places, usage)
 
 
@@ -96,40 +98,69 @@ def whole_teacher(teacher: Model) -> Network:
 def slices(student: Model, precisions: list[Precision]) -> Iterator[Network]:
     """Yield each slice the student was trained for.
 
-    Float32, where int8 is on offer too, is kept for the largest slice alone: there it shows what int8 costs.
+    Float32, where fewer bits are on offer too, is kept for the largest slice alone: there it shows what they cost.
     """
-    for width in student.widths:
-        for depth in student.depths:
-            shape = student.shape.slice(width, depth)
-            largest = shape == student.shape
-            wanted = tuple(p for p in precisions if largest or p != "float32" or "int8" not in precisions)
-            yield Network(f"student-w{width}-d{depth}", "student", shape, slice_weights(student.weights, shape), wanted)
+    for size in student.sizes:
+        shape = student.shape.slice(size)
+        largest = shape == student.shape
+        wanted = tuple(p for p in precisions if largest or p != "float32" or set(precisions) == {"float32"})
+        yield Network(f"student-{size}", "student", shape, slice_weights(student.weights, shape), wanted)
 
 
-def compressed(network: Network, source: Model, parameters: CompressParameters) -> Iterator[tuple[Card, Any]]:
-    """Yield a card, and the function that makes the model file's bytes, for each format and precision."""
+def texts_of(training_set: TrainingSet, source: Model) -> Texts:
+    """Return the gold sample to judge by, filled up with rows that may be learned from, and those rows."""
+    rows, by = training_set.rows, sample(training_set)
+    learned = encode(source.tokenizer, by.learning["text"].to_list())
+    gold = rows.filter(pl.col("split") == "gold").head(JUDGED)
+    judged = encode(source.tokenizer, gold["text"].to_list()) + spread(learned, JUDGED - gold.height)
+    return Texts(judged, gold["label"].to_numpy() if gold.height else None, learned)
+
+
+def compressed(
+    network: Network, source: Model, texts: Texts, parameters: CompressParameters, folder: Path
+) -> Iterator[Card]:
+    """Write a network in each format and precision, and yield the cards."""
+    quantizer = Quantizer(network.shape, network.weights, texts, limits_of(parameters))
     for format_ in parameters.teacher_formats if network.role == "teacher" else parameters.formats:
         for precision in network.precisions:
-            card = Card(
-                name=f"{network.name}-{format_}-{precision}",
-                role=network.role,
-                format=format_,
-                precision=precision,
-                labels=list(source.labels),
-                max_length=source.max_length,
-                width=network.shape.width,
-                depth=network.shape.depth,
-                vocabulary=network.shape.vocabulary,
-                parameters=sum(weight.size for weight in network.weights.values()),
-            )
-            yield card, lambda card=card: model_bytes(network, card, parameters.reduce_range)
+            started = time.perf_counter()
+            content, fitted = quantizer.content(format_, precision)
+            card = card_of(network, source, format_, precision, fitted, parameters)
+            write_candidate(card, content, source, folder / card.name)
+            seconds, megabytes = time.perf_counter() - started, served_bytes(folder / card.name, card) / 1e6
+            logger.info("%-28s %6.2f MB  %.1f s  %.4f lost", card.name, megabytes, seconds, fitted.lost)
+            yield card
 
 
-def model_bytes(network: Network, card: Card, reduce_range: bool) -> bytes:
-    """Return the model file of a candidate."""
-    if card.format == "litert":
-        return litert_bytes(build(network.shape, network.weights), card.precision)
-    return onnx_bytes(network.shape, network.weights, card.precision, reduce_range)
+def limits_of(parameters: CompressParameters) -> Limits:
+    """Return how far quantization may go."""
+    return Limits(**{name: getattr(parameters, name) for name in Limits.__dataclass_fields__})
+
+
+def card_of(
+    network: Network,
+    source: Model,
+    format_: Format,
+    precision: Precision,
+    fitted: Fitted,
+    parameters: CompressParameters,
+) -> Card:
+    """Return what a candidate is."""
+    in_seven_bits = parameters.reduce_range and format_ == "onnx"
+    return Card(
+        name=f"{network.name}-{format_}-{precision}",
+        role=network.role,
+        format=format_,
+        precision=precision,
+        labels=list(source.labels),
+        max_length=source.max_length,
+        width=network.shape.width,
+        depth=network.shape.depth,
+        vocabulary=network.shape.vocabulary,
+        parameters=sum(weight.size for weight in network.weights.values()),
+        put_back=dict(fitted.put_back) or None,
+        kernel_bits=(7 if in_seven_bits else 8) if precision in ("int8", "int8_static") else None,
+    )
 
 
 def write_candidate(card: Card, content: bytes, source: Model, folder: Path) -> None:

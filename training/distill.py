@@ -4,15 +4,19 @@ It learns from the text of train and unlabeled rows, and from new texts made of 
 """
 
 import logging
+import tempfile
 import time
+from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import polars as pl
 from pydantic import Field, model_validator
 
 from labeling.training_set import TrainingSet, read_training_set
-from ledger.errors import DataError
+from ledger.errors import ConfigurationError, DataError
 from ledger.meter import Usage
 from ledger.parameters import Parameters, read_parameters
 from ledger.places import Places
@@ -21,27 +25,44 @@ from training.augment import augment
 from training.batches import length_grouped
 from training.determinism import make_deterministic
 from training.elastic_classifier import ElasticClassifier, build, named_weights
-from training.elastic_training import ElasticTraining
+from training.elastic_training import Batch, ElasticTraining, Weights
 from training.inference import predict_logits
 from training.meters import leave_meter
 from training.model_files import Model, read_model, write_model
+from training.relations import last_attention
 from training.sample import Sample, sample
 from training.schedule import adamw
-from training.student import inherit_embeddings, student_shape
+from training.shape import Size
+from training.student import cut_student, fresh_shape, inherit_embeddings
+from training.teacher_states import teacher_answers
 from training.tokenization import encode, pad
 from training.vocabulary import prune_tokenizer, used_ids
 
 logger = logging.getLogger(__name__)
 
 
+class LossParameters(Parameters):
+    """How much each part of the loss counts; ``distill.loss``."""
+
+    logits: float = Field(ge=0)
+    labels: float = Field(ge=0)
+    hidden: float = Field(ge=0)
+    relations: float = Field(ge=0)
+
+
 class DistillParameters(Parameters):
     """The section ``distill`` of ``params.yaml``."""
 
+    origin: Literal["teacher", "fresh"]
+    layers: list[int] | None
     width: int = Field(ge=1)
     depth: int = Field(ge=1)
     heads: int = Field(ge=1)
+    feedforward: int = Field(ge=1)
     widths: list[int] = Field(min_length=1)
     depths: list[int] = Field(min_length=1)
+    shares: list[float] = Field(min_length=1)
+    loss: LossParameters
     epochs: int = Field(ge=1)
     batch_size: int = Field(ge=1)
     learning_rate: float = Field(gt=0)
@@ -53,15 +74,62 @@ class DistillParameters(Parameters):
     seed: int
 
     @model_validator(mode="after")
-    def _slices_fit(self) -> "DistillParameters":
-        if self.width % self.heads:
-            raise ValueError(f"width={self.width} must be a multiple of heads={self.heads}")
-        head = self.width // self.heads
-        if any(width % head for width in self.widths) or max(self.widths) != self.width or min(self.widths) < 1:
-            raise ValueError(f"widths={self.widths} must be multiples of width/heads={head}, the largest {self.width}")
-        if max(self.depths) != self.depth or min(self.depths) < 1:
-            raise ValueError(f"depths={self.depths} must be at least 1, the largest {self.depth}")
+    def _sizes_fit(self) -> "DistillParameters":
+        for name, offered, whole in (("widths", self.widths, self.width), ("depths", self.depths, self.depth)):
+            if max(offered) != whole or min(offered) < 1:
+                raise ValueError(f"{name}={offered} must be at least 1, the largest {whole}")
+        if max(self.shares) != 1 or min(self.shares) <= 0:
+            raise ValueError(f"shares={self.shares} must be above 0, the largest 1")
+        if self.layers is not None and len(self.layers) != self.depth:
+            raise ValueError(f"layers={self.layers} must name {self.depth} layers of the teacher, as depth says")
         return self
+
+    @property
+    def size(self) -> Size:
+        """The largest student's."""
+        return Size(self.width, self.depth, self.heads, self.feedforward)
+
+    def sizes(self) -> list[Size]:
+        """Return every size on offer, from the smallest on; each share is of a layer's heads and neurons."""
+        found = {
+            Size(width, depth, max(1, round(share * self.heads)), max(1, round(share * self.feedforward)))
+            for width, depth, share in product(self.widths, self.depths, self.shares)
+        }
+        return sorted(found)
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """What the student learns from, a text a row.
+
+    Attributes
+    ----------
+    sequences : list of np.ndarray
+        The student's token ids, int32, of true length.
+    logits : np.ndarray
+        The teacher's, float32 of shape ``(n, classes)``.
+    labels : np.ndarray
+        The training set's soft labels, float32 of shape ``(n, classes)``.
+    weights : np.ndarray
+        The trust in those, float32 of shape ``(n,)``; 0 for unlabeled and augmented texts.
+    states : list of np.ndarray
+        The teacher's hidden states around its last layer; empty where the loss does without.
+    """
+
+    sequences: list[np.ndarray]
+    logits: np.ndarray
+    labels: np.ndarray
+    weights: np.ndarray
+    states: list[np.ndarray]
+
+    def batch(self, rows: np.ndarray) -> Batch:
+        """Pad some rows to a batch."""
+        ids = pad([self.sequences[row] for row in rows])
+        if self.states:
+            states = pad([self.states[row] for row in rows]).astype(np.float32)
+        else:
+            states = np.zeros((len(rows), 0, 0), dtype=np.float32)
+        return Batch(ids, self.logits[rows], self.labels[rows], self.weights[rows], states)
 
 
 def main(places: Places, usage: Usage) -> None:
@@ -74,33 +142,35 @@ def main(places: Places, usage: Usage) -> None:
 
     by = sample(training_set)
     learned = training_set.rows["row_id"].is_in(by.learning["row_id"].implode()).to_numpy()
-    sequences = encode(teacher.tokenizer, training_set.rows["text"].to_list())
-    originals = [sequence for sequence, learn in zip(sequences, learned, strict=True) if learn]
+    originals = encode(teacher.tokenizer, training_set.rows["text"].filter(learned).to_list())
     tokenizer, kept = prune_tokenizer(teacher.tokenizer, used_ids(originals), places.teacher)
     logger.info("vocabulary pruned from %d to %d tokens", teacher.shape.vocabulary, len(kept))
 
     random = np.random.default_rng(parameters.seed)
-    added = augment(originals, parameters.augment, teacher.max_length, random)
-    whole_teacher = build(teacher.shape, teacher.weights)
-    targets = np.concatenate([logits[learned], predict_logits(whole_teacher, added)])
-    logger.info("%d texts, and %d made of them that the teacher answered", len(originals), len(added))
+    student = new_student(teacher, kept, originals, logits[learned], parameters)
+    with tempfile.TemporaryDirectory() as scratch:
+        store = Path(scratch) / "states.npy" if loss_weights(parameters).need_states else None
+        lessons = prepare(training_set, learned, originals, logits, teacher, store, kept, parameters, random)
+        logger.info(
+            "%d texts, and %d made of them that the teacher answered",
+            len(originals),
+            len(lessons.logits) - len(originals),
+        )
+        steps = train(student, lessons, teacher, parameters, random)
+    report_sizes(student, encode(tokenizer, by.choice["text"].to_list()), by, parameters)
 
-    student = new_student(teacher, kept, originals, parameters)
-    renumbered = [np.searchsorted(kept, sequence).astype(np.int32) for sequence in originals + added]
-    steps = train(student, renumbered, targets, parameters, random)
-    report_slices(student, encode(tokenizer, by.choice["text"].to_list()), by, parameters)
-
-    sizes = (tuple(sorted(parameters.widths)), tuple(sorted(parameters.depths)))
     weights = named_weights(student)
+    sizes = tuple(parameters.sizes())
     write_model(
-        Model(training_set.labels, teacher.max_length, *sizes, student.shape, weights, tokenizer), places.student
+        Model(training_set.labels, teacher.max_length, sizes, student.shape, weights, tokenizer), places.student
     )
     usage.figures |= {
         "texts": len(originals),
-        "augmented": len(added),
+        "augmented": len(lessons.logits) - len(originals),
         "vocabulary": len(kept),
         "steps": steps,
         "parameters": student.count_params(),
+        "sizes": len(sizes),
     }
     leave_meter(places, usage)
 
@@ -126,59 +196,112 @@ def read_logits(path: Path, training_set: TrainingSet) -> np.ndarray:
     return np.asarray(rows["logits"].to_list(), dtype=np.float32)
 
 
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Turn logits into probabilities, float32."""
+    exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(exponents / exponents.sum(axis=1, keepdims=True), dtype=np.float32)
+
+
 def new_student(
-    teacher: Model, kept: np.ndarray, sequences: list[np.ndarray], parameters: DistillParameters
+    teacher: Model, kept: np.ndarray, sequences: list[np.ndarray], logits: np.ndarray, parameters: DistillParameters
 ) -> ElasticClassifier:
-    """Make the student: fresh layers over the teacher's word embeddings, pruned and projected to its width."""
-    shape = student_shape(
-        teacher.shape,
-        len(kept),
-        teacher.max_length,
-        parameters.width,
-        parameters.depth,
-        parameters.heads,
-        parameters.dropout,
-    )
+    """Make the student: cut out of the teacher, or fresh layers over the teacher's word embeddings.
+
+    Raises
+    ------
+    ConfigurationError
+        If what ``params.yaml`` asks for cannot be had of this teacher.
+    """
+    try:
+        if parameters.origin == "teacher":
+            layers = tuple(parameters.layers or range(parameters.depth))
+            if max(layers) >= teacher.shape.depth or min(layers) < 0:
+                raise ValueError(f"layers={list(layers)} must be among the teacher's 0 to {teacher.shape.depth - 1}")
+            answers = softmax(logits)
+            shape, weights = cut_student(teacher, kept, layers, parameters.size, sequences, answers)
+            return build(replace(shape, dropout=parameters.dropout), weights)
+        shape = fresh_shape(teacher, len(kept), parameters.size, parameters.dropout)
+    except ValueError as error:
+        raise ConfigurationError(f"params.yaml: distill: {error}") from None
     counts = np.bincount(np.concatenate(sequences), minlength=teacher.shape.vocabulary)[kept]
     fresh = ElasticClassifier(shape)
-    inherited = inherit_embeddings(named_weights(fresh), teacher.weights["embedding/tokens"][kept], counts)
-    for weight in fresh.weights:
-        weight.assign(inherited[weight.path.split("/", 1)[1]])
-    return fresh
+    return build(shape, inherit_embeddings(named_weights(fresh), teacher.weights["embedding/tokens"][kept], counts))
+
+
+def prepare(
+    training_set: TrainingSet,
+    learned: np.ndarray,
+    originals: list[np.ndarray],
+    logits: np.ndarray,
+    teacher: Model,
+    store: Path | None,
+    kept: np.ndarray,
+    parameters: DistillParameters,
+    random: np.random.Generator,
+) -> Lessons:
+    """Make new texts of those at hand, have the teacher answer what it has not yet, and put all into the student's terms."""
+    added = augment(originals, parameters.augment, teacher.max_length, random)
+    whole = build(teacher.shape, teacher.weights)
+    answered, states = teacher_answers(whole, [*originals, *added] if store else added, store)
+    targets = np.concatenate([logits[learned], answered[len(originals) :] if store else answered])
+    rows = training_set.rows.filter(learned)
+    labels = np.asarray(rows["probabilities"].to_list(), dtype=np.float32)
+    labeled = (rows["split"] == "train").to_numpy()
+    weights = np.where(labeled, rows["weight"].to_numpy(), 0.0).astype(np.float32)
+    weights /= weights[labeled].mean() if labeled.any() and weights[labeled].any() else 1.0
+    none = np.zeros((len(added), labels.shape[1]), dtype=np.float32)
+    return Lessons(
+        [np.searchsorted(kept, sequence).astype(np.int32) for sequence in [*originals, *added]],
+        targets,
+        np.concatenate([labels, none]),
+        np.concatenate([weights, np.zeros(len(added), dtype=np.float32)]),
+        states,
+    )
 
 
 def train(
     student: ElasticClassifier,
-    sequences: list[np.ndarray],
-    targets: np.ndarray,
+    lessons: Lessons,
+    teacher: Model,
     parameters: DistillParameters,
     random: np.random.Generator,
 ) -> int:
     """Train the student in place, epoch by epoch, and return the number of steps taken."""
-    lengths = np.asarray([len(sequence) for sequence in sequences])
-    steps = parameters.epochs * -(-len(sequences) // parameters.batch_size)
+    lengths = np.asarray([len(sequence) for sequence in lessons.sequences])
+    steps = parameters.epochs * -(-len(lengths) // parameters.batch_size)
     optimizer = adamw(parameters.learning_rate, steps, parameters.warmup, parameters.weight_decay)
-    training = ElasticTraining(student, optimizer, parameters.widths, parameters.depths, parameters.temperature, random)
+    weights = loss_weights(parameters)
+    training = ElasticTraining(
+        student,
+        optimizer,
+        parameters.sizes(),
+        parameters.temperature,
+        weights,
+        random,
+        last_attention(teacher) if weights.relations else None,
+        teacher.shape.width if weights.need_states else None,
+    )
     for epoch in range(parameters.epochs):
         started = time.perf_counter()
-        losses = [
-            training.step(pad([sequences[row] for row in batch]), targets[batch])
-            for batch in length_grouped(lengths, parameters.batch_size, random)
-        ]
+        losses = [training.step(lessons.batch(rows)) for rows in length_grouped(lengths, parameters.batch_size, random)]
         seconds = time.perf_counter() - started
         logger.info("epoch %d/%d  loss %.4f  %.1f s", epoch + 1, parameters.epochs, np.mean(losses), seconds)
     return steps
 
 
-def report_slices(
+def loss_weights(parameters: DistillParameters) -> Weights:
+    """Return the weights of the loss' parts."""
+    return Weights(**parameters.loss.model_dump())
+
+
+def report_sizes(
     student: ElasticClassifier, sequences: list[np.ndarray], by: Sample, parameters: DistillParameters
 ) -> None:
-    """Say how the smallest and the largest slice fare on the rows that the choice will be made by."""
-    truth = by.choice["label"].to_numpy()
-    for end in (min, max) if len(truth) else ():
-        width, depth = end(parameters.widths), end(parameters.depths)
-        right = np.mean(predict_logits(student, sequences, width, depth).argmax(axis=1) == truth)
-        logger.info("width %d, depth %d: accuracy %.3f on the %s", width, depth, right, by.origin)
+    """Say how the smallest and the largest size fare on the rows that the choice will be made by."""
+    truth, sizes = by.choice["label"].to_numpy(), parameters.sizes()
+    for size in (sizes[0], sizes[-1]) if len(truth) else ():
+        right = np.mean(predict_logits(student, sequences, size).argmax(axis=1) == truth)
+        logger.info("%s: accuracy %.3f on the %s", size, right, by.origin)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from training.layers.elastic_block import ElasticBlock
 from training.layers.elastic_dense import ElasticDense
 from training.layers.elastic_embedding import ElasticEmbedding
 from training.layers.masked_mean_pooling import MaskedMeanPooling
-from training.shape import HIDDEN, Shape
+from training.shape import HIDDEN, Shape, Size
 
 
 class ElasticClassifier(keras.Model):
@@ -34,7 +34,15 @@ class ElasticClassifier(keras.Model):
         kwargs.setdefault("name", "classifier")  # a counted name would reach the exported bytes
         super().__init__(**kwargs)
         self.shape = shape
-        block = (shape.width, shape.heads, shape.feedforward, shape.activation, shape.epsilon, shape.dropout)
+        block = (
+            shape.width,
+            shape.heads,
+            shape.head_width,
+            shape.feedforward,
+            shape.activation,
+            shape.epsilon,
+            shape.dropout,
+        )
         self.embedding = ElasticEmbedding(
             shape.vocabulary, shape.positions, shape.width, shape.epsilon, shape.dropout, name="embedding"
         )
@@ -50,9 +58,7 @@ class ElasticClassifier(keras.Model):
         for layer in layers:
             layer.build()
 
-    def call(
-        self, token_ids: Any, training: bool | None = None, width: int | None = None, depth: int | None = None
-    ) -> Any:
+    def call(self, token_ids: Any, training: bool | None = None, size: Size | None = None) -> Any:
         """Classify.
 
         Parameters
@@ -61,20 +67,25 @@ class ElasticClassifier(keras.Model):
             Int32 of shape ``(batch, length)``; 0 is padding.
         training : bool
             Whether dropout is on.
-        width, depth : int or None
-            The size in use; None for all of it.
+        size : Size or None
+            The sub-network in use; None for all of it.
 
         Returns
         -------
         tensor
             Logits, float32 of shape ``(batch, classes)``.
         """
+        return self.answer(token_ids, training, size)[0]
+
+    def answer(self, token_ids: Any, training: bool | None = None, size: Size | None = None) -> tuple[Any, list[Any]]:
+        """Classify, and give the hidden states too: the embeddings', then each layer's, ``(batch, length, width)``."""
+        size = size or self.shape.size
         mask = ops.cast(ops.not_equal(token_ids, 0), "int32")
         hidden = ops.expand_dims((1.0 - ops.cast(mask, "float32")) * HIDDEN, 1)
-        x = self.embedding(token_ids, mask, width=width, training=training)
-        for block in self.blocks[:depth]:
-            x = block(x, hidden, training=training)
-        return self.head(self.dropout(self.pooling(x, mask), training=training))
+        states = [self.embedding(token_ids, mask, width=size.width, training=training)]
+        for block in self.blocks[: size.depth]:
+            states.append(block(states[-1], hidden, heads=size.heads, feedforward=size.feedforward, training=training))
+        return self.head(self.dropout(self.pooling(states[-1], mask), training=training)), states
 
     def get_config(self) -> dict[str, Any]:
         """Return what rebuilds the model."""

@@ -6,18 +6,17 @@ import numpy as np
 import tensorflow as tf
 
 from training.batches import by_length
+from training.shape import Size
 from training.tokenization import pad
 
 BATCH = 64
 
 
-def predict_logits(
-    model: Any, sequences: list[np.ndarray], width: int | None = None, depth: int | None = None
-) -> np.ndarray:
+def predict_logits(model: Any, sequences: list[np.ndarray], size: Size | None = None) -> np.ndarray:
     """Return an elastic classifier's logits for token ids of true length, float32 of shape ``(n, classes)``."""
 
     def call(token_ids: Any) -> Any:
-        return model(token_ids, training=False, width=width, depth=depth)
+        return model(token_ids, training=False, size=size)
 
     forward = tf.function(call, input_signature=[tf.TensorSpec((None, None), tf.int32)])
     logits = np.zeros((len(sequences), model.shape.classes), dtype=np.float32)

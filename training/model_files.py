@@ -10,7 +10,7 @@ from safetensors.numpy import load_file, save_file
 from tokenizers import Tokenizer
 
 from ledger.errors import CheckpointError
-from training.shape import Shape
+from training.shape import Shape, Size
 from training.tokenization import read_tokenizer, write_tokenizer
 
 
@@ -24,8 +24,8 @@ class Model:
         The names of the classes.
     max_length : int
         Tokens to which a text is cut.
-    widths, depths : tuple of int
-        The slices it was trained for; the network's own where it is not elastic.
+    sizes : tuple of Size
+        The slices it was trained for, smallest first; the network's own where it is not elastic.
     shape : Shape
         The network.
     weights : dict of str to np.ndarray
@@ -36,8 +36,7 @@ class Model:
 
     labels: tuple[str, ...]
     max_length: int
-    widths: tuple[int, ...]
-    depths: tuple[int, ...]
+    sizes: tuple[Size, ...]
     shape: Shape
     weights: dict[str, np.ndarray]
     tokenizer: Tokenizer
@@ -49,8 +48,7 @@ def write_model(model: Model, folder: Path) -> None:
     config = {
         "labels": list(model.labels),
         "max_length": model.max_length,
-        "widths": list(model.widths),
-        "depths": list(model.depths),
+        "sizes": [asdict(size) for size in model.sizes],
         "shape": asdict(model.shape),
     }
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
@@ -80,8 +78,8 @@ def read_model(folder: Path, stage: str) -> Model:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         weights = load_file(folder / "model.safetensors")
         shape = Shape(**config["shape"])
-        labels, widths, depths = (tuple(config[key]) for key in ("labels", "widths", "depths"))
+        labels, sizes = tuple(config["labels"]), tuple(Size(**size) for size in config["sizes"])
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise CheckpointError(f"{folder}: unreadable ({error}); run the stage '{stage}' again") from None
     tokenizer = read_tokenizer(folder / "tokenizer.json", config["max_length"])
-    return Model(labels, config["max_length"], widths, depths, shape, weights, tokenizer)
+    return Model(labels, config["max_length"], sizes, shape, weights, tokenizer)

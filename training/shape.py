@@ -1,11 +1,37 @@
 """What a classifier's network looks like."""
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, astuple, dataclass, replace
 
 import numpy as np
 
 # Added to the score of a token that must not be seen; exp() of it is 0 in float32.
 HIDDEN = -1e4
+
+
+@dataclass(frozen=True, order=True)
+class Size:
+    """What may be chosen of a network: how much of each layer, and how many layers.
+
+    Attributes
+    ----------
+    width : int
+        Dimensions of the hidden states.
+    depth : int
+        Layers.
+    heads : int
+        Attention heads of each layer.
+    feedforward : int
+        Neurons of each layer's feed-forward network.
+    """
+
+    width: int
+    depth: int
+    heads: int
+    feedforward: int
+
+    def __str__(self) -> str:
+        """Name the size, as in a candidate's name: ``w384-d2-h4-f512``."""
+        return f"w{self.width}-d{self.depth}-h{self.heads}-f{self.feedforward}"
 
 
 @dataclass(frozen=True)
@@ -17,7 +43,9 @@ class Shape:
     vocabulary, positions, classes : int
         The number of tokens, the greatest length, the number of labels.
     width, depth, heads, feedforward : int
-        Dimensions, layers, heads and neurons of each feed-forward network.
+        As in Size.
+    head_width : int
+        Dimensions of a head. A pruned network's heads together are narrower than its hidden states.
     activation : str
         Of the feed-forward networks, one of `training.layers.elastic_dense.ACTIVATIONS`.
     epsilon : float
@@ -32,35 +60,42 @@ class Shape:
     width: int
     depth: int
     heads: int
+    head_width: int
     feedforward: int
     activation: str
     epsilon: float
     dropout: float
 
-    def slice(self, width: int, depth: int) -> "Shape":
-        """Return the shape of the sub-network of this width and depth.
+    @property
+    def size(self) -> Size:
+        """What of it may be chosen."""
+        return Size(self.width, self.depth, self.heads, self.feedforward)
+
+    @property
+    def attended(self) -> int:
+        """The dimensions of all heads together."""
+        return self.heads * self.head_width
+
+    def slice(self, size: Size) -> "Shape":
+        """Return the shape of a sub-network.
 
         Raises
         ------
         ValueError
-            If the slice is not a part of the whole, or would cut through a head.
+            If it is not a part of the whole.
         """
-        head = self.width // self.heads
-        if not (0 < width <= self.width and 0 < depth <= self.depth and width % head == 0):
-            raise ValueError(
-                f"width={width} and depth={depth} must be within {self.width} and {self.depth}, "
-                f"and the width a multiple of the heads' {head}"
-            )
-        feedforward = self.feedforward // self.width * width
-        return replace(self, width=width, depth=depth, heads=width // head, feedforward=feedforward)
+        for part, whole in zip(astuple(size), astuple(self.size), strict=True):
+            if not 0 < part <= whole:
+                raise ValueError(f"a slice of {size} must be within {self.size}, and at least 1 in each")
+        return replace(self, **asdict(size))
 
     def weights(self) -> dict[str, tuple[int, ...]]:
         """Return the name and shape of every weight of the network."""
         dense = {
-            "attention/query": (self.width, self.width),
-            "attention/key": (self.width, self.width),
-            "attention/value": (self.width, self.width),
-            "attention/output": (self.width, self.width),
+            "attention/query": (self.width, self.attended),
+            "attention/key": (self.width, self.attended),
+            "attention/value": (self.width, self.attended),
+            "attention/output": (self.attended, self.width),
             "expand": (self.width, self.feedforward),
             "contract": (self.feedforward, self.width),
         }

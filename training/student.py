@@ -1,24 +1,78 @@
-"""The student before training: its shape, and embeddings inherited from the teacher."""
+"""The student before training: cut out of its teacher, or fresh layers over the teacher's embeddings."""
+
+from dataclasses import replace
 
 import numpy as np
 
-from training.shape import Shape
+from training.importance import keep_layers, measure_importance, reorder
+from training.model_files import Model
+from training.shape import Shape, Size, slice_weights
+
+MEASURED_TEXTS = 512
+"""Texts by which importance is measured; its order is stable from a few hundred on."""
 
 
-def student_shape(
-    teacher: Shape, vocabulary: int, positions: int, width: int, depth: int, heads: int, dropout: float
-) -> Shape:
-    """Return the full-size student's shape: the teacher's proportions, ReLU for its speed on a CPU."""
-    return Shape(
+def cut_student(
+    teacher: Model,
+    kept: np.ndarray,
+    layers: tuple[int, ...],
+    size: Size,
+    sequences: list[np.ndarray],
+    targets: np.ndarray,
+) -> tuple[Shape, dict[str, np.ndarray]]:
+    """Cut a student out of the teacher: some layers, of each the heads and neurons that matter most, and the tokens in use.
+
+    Importance is measured in the shortened network, as what a layer is good for depends on those that follow.
+
+    Parameters
+    ----------
+    teacher : Model
+        Fine-tuned.
+    kept : np.ndarray
+        The token ids in use, int64, ascending.
+    layers : tuple of int
+        The layers that are kept, counted from 0.
+    size : Size
+        The full-size student's; its depth is the number of layers.
+    sequences, targets : list of np.ndarray, np.ndarray
+        Train texts as the teacher's token ids, and the teacher's probabilities for them.
+
+    Raises
+    ------
+    ValueError
+        If the size is not a part of the teacher.
+    """
+    shortened = keep_layers(teacher, layers)
+    rows = np.linspace(0, len(sequences) - 1, min(MEASURED_TEXTS, len(sequences))).astype(int)
+    importance = measure_importance(shortened, [sequences[row] for row in rows], targets[rows])
+    ordered = reorder(shortened.shape, shortened.weights, importance)
+    ordered["embedding/tokens"] = ordered["embedding/tokens"][kept]
+    ordered["embedding/positions"] = ordered["embedding/positions"][: teacher.max_length]
+    whole = replace(shortened.shape, vocabulary=len(kept), positions=teacher.max_length)
+    part = whole.slice(size)
+    return part, slice_weights(ordered, part)
+
+
+def fresh_shape(teacher: Model, vocabulary: int, size: Size, dropout: float) -> Shape:
+    """Return the shape of a student of fresh layers: ReLU for its speed on a CPU, heads that fill the width.
+
+    Raises
+    ------
+    ValueError
+        If the width is no multiple of the heads.
+    """
+    if size.width % size.heads:
+        raise ValueError(f"width={size.width} must be a multiple of heads={size.heads}")
+    return replace(
+        teacher.shape.slice(replace(size, depth=1, width=1, heads=1, feedforward=1)),
         vocabulary=vocabulary,
-        positions=positions,
-        classes=teacher.classes,
-        width=width,
-        depth=depth,
-        heads=heads,
-        feedforward=teacher.feedforward // teacher.width * width,
+        positions=teacher.max_length,
+        width=size.width,
+        depth=size.depth,
+        heads=size.heads,
+        head_width=size.width // size.heads,
+        feedforward=size.feedforward,
         activation="relu",
-        epsilon=teacher.epsilon,
         dropout=dropout,
     )
 

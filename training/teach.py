@@ -90,8 +90,9 @@ def main(places: Places, usage: Usage) -> None:
         logits = upper_logits(teacher, states)
 
     shape, weights = plain_shape(teacher), plain_weights(teacher)
-    sizes = ((shape.width,), (shape.depth,))
-    write_model(Model(training_set.labels, parameters.max_length, *sizes, shape, weights, tokenizer), places.teacher)
+    write_model(
+        Model(training_set.labels, parameters.max_length, (shape.size,), shape, weights, tokenizer), places.teacher
+    )
     write_logits(training_set, logits, places.logits)
 
     started = cpu_seconds()

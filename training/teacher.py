@@ -155,6 +155,7 @@ def plain_shape(teacher: Teacher) -> Shape:
         width=backbone.hidden_dim,
         depth=backbone.num_layers,
         heads=backbone.num_heads,
+        head_width=backbone.hidden_dim // backbone.num_heads,
         feedforward=backbone.intermediate_dim,
         activation="gelu_tanh",
         epsilon=EPSILON,

@@ -18,8 +18,17 @@ SMALL = {
     "label": {"epochs": 50},
     "audit": {"min_confidence": 0.5},
     "teach": {"epochs": 1, "trainable_layers": 1, "max_length": 32},
-    "distill": {"epochs": 20, "augment": 1, "width": 64, "heads": 2, "widths": [64], "depths": [1], "depth": 1},
-    "compress": {"formats": ["onnx"]},  # LiteRT is written in tests/training
+    "distill": {
+        "epochs": 3,
+        "augment": 0,
+        "heads": 4,
+        "feedforward": 256,
+        "depth": 1,
+        "depths": [1],
+        "shares": [1.0],
+        "loss": {"logits": 1.0, "labels": 0.0, "hidden": 0.0, "relations": 0.0},
+    },
+    "compress": {"formats": ["onnx"], "precisions": ["float32", "int8"]},  # LiteRT is written in tests/training
     "evaluate": {
         "gates": {"retained_macro_f1": 0.2, "bytes": 50_000_000, "latency_ms": 1000.0},
         "latency_requests": 20,

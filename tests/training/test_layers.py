@@ -14,8 +14,8 @@ from training.layers.masked_mean_pooling import MaskedMeanPooling
 LAYERS = [
     ElasticDense(8, 6, "relu"),
     ElasticNormalization(8, 1e-6),
-    ElasticAttention(8, 2),
-    ElasticBlock(8, 2, 32, "gelu_tanh", 1e-6, 0.1),
+    ElasticAttention(8, 2, 4),
+    ElasticBlock(8, 2, 3, 20, "gelu_tanh", 1e-6, 0.1),
     ElasticEmbedding(10, 5, 8, 1e-6, 0.1),
     MaskedMeanPooling(),
 ]
@@ -63,7 +63,7 @@ def test_normalization_uses_the_slices_own_mean():
 
 
 def test_attention_does_not_see_hidden_tokens():
-    layer = ElasticAttention(8, 2)
+    layer = ElasticAttention(8, 2, 4)
     layer.build()
     x = np.random.default_rng(0).normal(size=(1, 4, 8)).astype(np.float32)
     hidden = np.array([[[0, 0, 0, -1e4]]], dtype=np.float32)
@@ -85,8 +85,6 @@ def test_positions_are_counted_along_the_mask():
     ("make", "message"),
     [
         (lambda: ElasticDense(2, 2, "swish"), "activation='swish' must be one of"),
-        (lambda: ElasticAttention(10, 4), "width=10 must be a multiple of heads=4"),
-        (lambda: ElasticBlock(8, 2, 20, "relu", 1e-6, 0.1), "feedforward=20 must be a multiple of width=8"),
     ],
 )
 def test_errors_give_name_value_and_rule(make, message: str):

@@ -17,7 +17,7 @@ TEXTS = ["win free money now", "i love this song so much that i could hear it al
 
 @pytest.fixture(params=["litert-int8", "onnx-int8", "litert-float32", "onnx-float32"])
 def folder(request: pytest.FixtureRequest, trained: Tree) -> Path:
-    return trained.root / trained.places.candidates / f"student-w16-d2-{request.param}"
+    return trained.root / trained.places.candidates / f"student-w32-d2-h4-f64-{request.param}"
 
 
 def test_predicts_in_the_order_of_the_texts(folder: Path):
@@ -45,7 +45,7 @@ def test_empty_and_long_texts(folder: Path):
 
 @pytest.mark.parametrize("form", ["litert", "onnx"])
 def test_serving_imports_neither_tensorflow_nor_torch(trained: Tree, form: str):
-    folder = trained.root / trained.places.candidates / f"student-w16-d2-{form}-int8"
+    folder = trained.root / trained.places.candidates / f"student-w32-d2-h4-f64-{form}-int8"
     program = (
         "import json, sys\nfrom pathlib import Path\nfrom training.runtime import load\n"
         f"assert load(Path({str(folder)!r})).predict(['free money']).shape == (1, 2)\n"

@@ -73,7 +73,7 @@ def test_the_same_commit_gives_the_same_bytes(copy: Places):
 
 def test_gold_labels_are_never_learned_and_row_weights_are(copy: Places, monkeypatch: pytest.MonkeyPatch):
     """Gold labels may choose the epoch, so there is only one here."""
-    Tree(Path(), copy).parameters(teach={"epochs": 1}, distill={"epochs": 1, "widths": [16], "depths": [2]})
+    Tree(Path(), copy).parameters(teach={"epochs": 1}, distill={"epochs": 1, "shares": [1.0], "depths": [2]})
     monkeypatch.setattr(teach, "time_full_steps", lambda *_: 1.0)  # says what a step costs, learns nothing
 
     def learned(rows: pl.DataFrame, stages: tuple = (teach, distill)) -> dict[str, str]:
@@ -111,26 +111,29 @@ def test_the_best_epoch_is_kept(copy: Places):
     assert loss() > 1.5 * learned
 
 
+SIZES = ["w32-d1-h2-f32", "w32-d1-h4-f64", "w32-d2-h2-f32", "w32-d2-h4-f64"]
+
+
 def test_students_vocabulary_and_slices(trained: Tree):
     teacher = read_model(trained.root / trained.places.teacher, "teach")
     student = read_model(trained.root / trained.places.student, "distill")
     assert student.shape.vocabulary == student.tokenizer.get_vocab_size() <= teacher.shape.vocabulary
-    assert (student.widths, student.depths) == ((8, 16), (1, 2))
+    assert list(map(str, student.sizes)) == SIZES
 
 
 def test_candidates(trained: Tree):
     folder = trained.root / trained.places.candidates
     names = {path.name for path in folder.iterdir()}
-    int8 = {f"student-w{w}-d{d}-{f}-int8" for w in (8, 16) for d in (1, 2) for f in ("litert", "onnx")}
-    float32 = {f"{network}-{f}-float32" for network in ("student-w16-d2", "teacher") for f in ("litert", "onnx")}
+    int8 = {f"student-{size}-{f}-int8" for size in SIZES for f in ("litert", "onnx")}
+    float32 = {f"{network}-{f}-float32" for network in (f"student-{SIZES[-1]}", "teacher") for f in ("litert", "onnx")}
     assert names == int8 | float32
     student = read_model(trained.root / trained.places.student, "distill")
     texts = tiny_training_set().rows["text"].to_list()
     model = build(student.shape, student.weights)
-    for width, depth in ((8, 1), (16, 2)):
-        expected = predict_logits(model, encode(student.tokenizer, texts), width, depth).argmax(1)
+    for size in (student.sizes[0], student.sizes[-1]):
+        expected = predict_logits(model, encode(student.tokenizer, texts), size).argmax(1)
         for form in ("litert", "onnx"):
-            served = load(folder / f"student-w{width}-d{depth}-{form}-int8").predict(texts).argmax(1)
+            served = load(folder / f"student-{size}-{form}-int8").predict(texts).argmax(1)
             assert (served == expected).mean() > 0.9
 
 
@@ -185,7 +188,7 @@ def test_without_gold_the_choice_says_so(tmp_path: Path, checkpoint: Path, monke
     monkeypatch.chdir(tmp_path)
     tree = make_tree(tmp_path, checkpoint, tiny_training_set(gold=False))
     tree.parameters(
-        teach={"epochs": 1}, distill={"epochs": 1, "widths": [16], "depths": [2]}, compress={"formats": ["onnx"]}
+        teach={"epochs": 1}, distill={"epochs": 1, "shares": [1.0], "depths": [2]}, compress={"formats": ["onnx"]}
     )
     for stage in (teach, distill, compress):
         stage.main(tree.places, Usage(stage.__name__.split(".")[-1]))
@@ -210,8 +213,9 @@ def test_no_checkpoint_at_the_path(tree: Tree):
 @pytest.mark.parametrize(
     ("section", "message"),
     [
-        ({"heads": 5}, r"width=16 must be a multiple of heads=5"),
-        ({"widths": [8, 12]}, r"widths=\[8, 12\] must be multiples of width/heads=4, the largest 16"),
+        ({"layers": [0]}, r"layers=\[0\] must name 2 layers of the teacher"),
+        ({"shares": [0.5]}, r"shares=\[0.5\] must be above 0, the largest 1"),
+        ({"widths": [8, 12]}, r"widths=\[8, 12\] must be at least 1, the largest 32"),
         ({"depths": [1, 3]}, r"depths=\[1, 3\] must be at least 1, the largest 2"),
     ],
 )
@@ -219,6 +223,20 @@ def test_sizes_that_do_not_fit(tree: Tree, section: dict, message: str):
     tree.parameters(distill=section)
     with pytest.raises(ConfigurationError, match=message):
         distill.main(tree.places, Usage("distill"))
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ({"heads": 5}, r"a slice of w32-d2-h5-f64 must be within w32-d2-h4-f64"),
+        ({"origin": "fresh", "heads": 5}, r"width=32 must be a multiple of heads=5"),
+        ({"layers": [0, 2]}, r"layers=\[0, 2\] must be among the teacher's 0 to 1"),
+    ],
+)
+def test_students_that_the_teacher_does_not_hold(copy: Places, section: dict, message: str):
+    Tree(Path(), copy).parameters(distill=section)
+    with pytest.raises(ConfigurationError, match=message):
+        distill.main(copy, Usage("distill"))
 
 
 def test_each_stage_names_the_one_before_it(tree: Tree):

@@ -19,27 +19,24 @@ class ElasticAttention(keras.layers.Layer):
     ----------
     width : int
         The full number of dimensions.
-    heads : int
-        The full number of heads; divides ``width``.
+    heads, head_width : int
+        The full number of heads, and the dimensions of each; together they may be fewer than ``width``.
     """
 
-    def __init__(self, width: int, heads: int, **kwargs: Any) -> None:
+    def __init__(self, width: int, heads: int, head_width: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if width % heads:
-            raise ValueError(f"width={width} must be a multiple of heads={heads}")
-        self.width, self.heads = width, heads
-        self.head_width = width // heads
-        self.query = ElasticDense(width, width, name="query")
-        self.key = ElasticDense(width, width, name="key")
-        self.value = ElasticDense(width, width, name="value")
-        self.output_dense = ElasticDense(width, width, name="output")
+        self.width, self.heads, self.head_width = width, heads, head_width
+        self.query = ElasticDense(width, heads * head_width, name="query")
+        self.key = ElasticDense(width, heads * head_width, name="key")
+        self.value = ElasticDense(width, heads * head_width, name="value")
+        self.output_dense = ElasticDense(heads * head_width, width, name="output")
 
     def build(self, input_shape: Any = None) -> None:  # noqa: ARG002  (the sizes are the constructor's)
         """Make the layers' weights."""
         for layer in (self.query, self.key, self.value, self.output_dense):
             layer.build()
 
-    def call(self, x: Any, hidden: Any) -> Any:
+    def call(self, x: Any, hidden: Any, heads: int | None = None) -> Any:
         """Attend.
 
         Parameters
@@ -48,19 +45,21 @@ class ElasticAttention(keras.layers.Layer):
             Float32 of shape ``(batch, length, width in use)``.
         hidden : tensor
             Float32 of shape ``(batch, 1, length)``: 0 where a token may be seen, very negative where not.
+        heads : int or None
+            The heads in use; None for all.
         """
-        width = x.shape[-1]
-        heads = width // self.head_width
-        scaled = self.query(x, units=width) * (1.0 / math.sqrt(self.head_width))
+        heads = heads or self.heads
+        units = heads * self.head_width
+        scaled = self.query(x, units=units) * (1.0 / math.sqrt(self.head_width))
         parts = [
-            ops.split(part, heads, axis=-1) for part in (scaled, self.key(x, units=width), self.value(x, units=width))
+            ops.split(part, heads, axis=-1) for part in (scaled, self.key(x, units=units), self.value(x, units=units))
         ]
         attended = []
         for query, key, value in zip(*parts, strict=True):
             scores = ops.softmax(ops.matmul(query, ops.transpose(key, (0, 2, 1))) + hidden, axis=-1)
             attended.append(ops.matmul(scores, value))
-        return self.output_dense(ops.concatenate(attended, axis=-1), units=width)
+        return self.output_dense(ops.concatenate(attended, axis=-1), units=x.shape[-1])
 
     def get_config(self) -> dict[str, Any]:
         """Return what rebuilds the layer."""
-        return {**super().get_config(), "width": self.width, "heads": self.heads}
+        return {**super().get_config(), "width": self.width, "heads": self.heads, "head_width": self.head_width}

@@ -12,15 +12,14 @@ from training.layers.elastic_normalization import ElasticNormalization
 class ElasticBlock(keras.layers.Layer):
     """A BERT encoder layer (post-normalization) that can run at a part of its width.
 
-    Slicing the width slices the heads and the neurons of the feed-forward network in proportion
-    (Devlin et al. 2019, https://arxiv.org/abs/1810.04805, for the layer).
+    Width, heads and neurons are sliced each for itself (Devlin et al. 2019, https://arxiv.org/abs/1810.04805, for the layer).
 
     Parameters
     ----------
-    width, heads : int
-        The full number of dimensions, and of heads.
+    width, heads, head_width : int
+        The full number of dimensions, of heads, and of a head's dimensions.
     feedforward : int
-        The full number of neurons of the feed-forward network; a multiple of ``width``.
+        The full number of neurons of the feed-forward network.
     activation : str
         Of the feed-forward network, one of ACTIVATIONS.
     epsilon : float
@@ -33,6 +32,7 @@ class ElasticBlock(keras.layers.Layer):
         self,
         width: int,
         heads: int,
+        head_width: int,
         feedforward: int,
         activation: str,
         epsilon: float,
@@ -40,18 +40,16 @@ class ElasticBlock(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if feedforward % width:
-            raise ValueError(f"feedforward={feedforward} must be a multiple of width={width}")
         self._settings = {
             "width": width,
             "heads": heads,
+            "head_width": head_width,
             "feedforward": feedforward,
             "activation": activation,
             "epsilon": epsilon,
             "dropout": dropout,
         }
-        self.expansion = feedforward // width
-        self.attention = ElasticAttention(width, heads, name="attention")
+        self.attention = ElasticAttention(width, heads, head_width, name="attention")
         self.attention_norm = ElasticNormalization(width, epsilon, name="attention_norm")
         self.expand = ElasticDense(width, feedforward, activation, name="expand")
         self.contract = ElasticDense(feedforward, width, name="contract")
@@ -63,11 +61,18 @@ class ElasticBlock(keras.layers.Layer):
         for layer in (self.attention, self.attention_norm, self.expand, self.contract, self.feedforward_norm):
             layer.build()
 
-    def call(self, x: Any, hidden: Any, training: bool | None = None) -> Any:
-        """Map ``(batch, length, width in use)`` to the same shape; ``hidden`` as in ElasticAttention."""
+    def call(
+        self,
+        x: Any,
+        hidden: Any,
+        heads: int | None = None,
+        feedforward: int | None = None,
+        training: bool | None = None,
+    ) -> Any:
+        """Map ``(batch, length, width in use)`` to the same shape; ``hidden`` and ``heads`` as in ElasticAttention."""
         width = x.shape[-1]
-        x = self.attention_norm(x + self.dropout(self.attention(x, hidden), training=training))
-        inner = self.contract(self.expand(x, units=self.expansion * width), units=width)
+        x = self.attention_norm(x + self.dropout(self.attention(x, hidden, heads=heads), training=training))
+        inner = self.contract(self.expand(x, units=feedforward), units=width)
         return self.feedforward_norm(x + self.dropout(inner, training=training))
 
     def get_config(self) -> dict[str, Any]:
