@@ -3,9 +3,10 @@
 import json
 import logging
 import os
-import threading
+import socket
+import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,7 +27,7 @@ FAST_BFLOAT16 = ("avx512_bf16", "amx_bf16")
 """The CPU flags of which one is needed for bfloat16 to pay; without, it is emulated."""
 UNSPLIT = ("model", "hybrid")
 WAIT_S = 300.0
-"""Seconds a worker waits for the others at the start; TensorFlow itself waits forever, deaf to SIGTERM."""
+"""Seconds a worker waits for the others at the start; TensorFlow itself would wait forever."""
 
 
 class Hardware(Parameters):
@@ -87,11 +88,11 @@ def make_strategy(hardware: Hardware, environment: Mapping[str, str] = os.enviro
             )
         return tf.distribute.MirroredStrategy([device.name for device in devices])
     if hardware.strategy == "multi_worker":
-        check_cluster(environment, hardware.listen)
+        cluster = check_cluster(environment, hardware.listen)
+        meet(cluster["cluster"]["worker"], cluster["task"]["index"], WAIT_S)
         tf.config.experimental.enable_op_determinism()  # has to stand before the workers speak
         try:
-            with ending_after(WAIT_S):
-                return tf.distribute.MultiWorkerMirroredStrategy()
+            return tf.distribute.MultiWorkerMirroredStrategy()
         except tf.errors.OpError as error:
             reason = str(error.message).strip().splitlines()[0]
             raise DistributionError(
@@ -100,23 +101,55 @@ def make_strategy(hardware: Hardware, environment: Mapping[str, str] = os.enviro
     return tf.distribute.get_strategy()
 
 
-@contextmanager
-def ending_after(seconds: float) -> Iterator[None]:
-    """End this process with code 2 if the block takes longer: what waits inside TensorFlow cannot be interrupted."""
+def meet(workers: list[str], index: int, seconds: float) -> None:
+    """Return when all workers are there: each tells the first, on the address that TensorFlow's worker will take.
 
-    def end() -> None:
-        message = "hardware.strategy is multi_worker: after %.0f s not all workers of TF_CONFIG are there; start all, then this one"
-        logger.error(message, seconds)
-        logging.shutdown()
-        os._exit(DistributionError.exit_code)
+    TensorFlow's own wait has no end, and holds Python's lock: neither a thread nor a signal gets through.
 
-    timer = threading.Timer(seconds, end)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
+    Raises
+    ------
+    DistributionError
+        If one is missing after so many seconds; it names those that did not come.
+    """
+    deadline = time.monotonic() + seconds
+    host, _, port = workers[0].rpartition(":")
+    address = (host.strip("[]"), int(port))
+    if index:
+        _tell_first(address, index, deadline, seconds)
+        return
+    missing, heard = set(range(1, len(workers))), []
+    with socket.create_server(address) as server:
+        while missing:
+            server.settimeout(max(deadline - time.monotonic(), 0.01))
+            try:
+                connection, _ = server.accept()
+                connection.settimeout(max(deadline - time.monotonic(), 0.01))
+                missing.discard(int(connection.recv(16)))
+            except TimeoutError:
+                absent = ", ".join(workers[number] for number in sorted(missing))
+                raise DistributionError(
+                    f"hardware.strategy is multi_worker: after {seconds:.0f} s no word from {absent}; start all workers of TF_CONFIG"
+                ) from None
+            except ValueError:  # a stranger
+                continue
+            heard.append(connection)
+    for connection in heard:
+        with connection, suppress(OSError):
+            connection.sendall(b"all")
+            connection.recv(1)  # closed by the other side first, so that the port is free
+
+
+def _tell_first(address: tuple[str, int], index: int, deadline: float, seconds: float) -> None:
+    while (left := deadline - time.monotonic()) > 0:
+        with suppress(OSError), socket.create_connection(address, timeout=left) as connection:
+            connection.sendall(str(index).encode())
+            if connection.recv(16) == b"all":
+                return
+        time.sleep(0.2)
+    raise DistributionError(
+        f"hardware.strategy is multi_worker: after {seconds:.0f} s no word from {address[0]}:{address[1]} that all workers "
+        "of TF_CONFIG are there; start all of them"
+    )
 
 
 def refuse_unsplit(hardware: Hardware) -> None:

@@ -78,7 +78,7 @@ class SoftLabelTraining:
             ) from None
 
     def state(self) -> dict[str, np.ndarray]:
-        """Return all that training changes, by path: the model's and the optimizer's variables."""
+        """Return all that training changes, by number: the model's and the optimizer's variables."""
         return {path: np.asarray(variable) for path, variable in self._variables().items()}
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
@@ -102,8 +102,9 @@ class SoftLabelTraining:
             variable.assign(state[path])
 
     def _variables(self) -> dict[str, Any]:
-        model = {f"model/{number}/{v.path}": v for number, v in enumerate(self.model.variables)}
-        return model | {f"optimizer/{number}/{v.path}": v for number, v in enumerate(self.optimizer.variables)}
+        # By number: Keras names layers on from those that the process made before.
+        model = {f"model/{number}": variable for number, variable in enumerate(self.model.variables)}
+        return model | {f"optimizer/{number}": variable for number, variable in enumerate(self.optimizer.variables)}
 
     def _step(self, inputs: Any, probabilities: Any, weights: Any, rows: Any) -> Any:
         loss = self.strategy.run(self._replica_step, args=(inputs, probabilities, weights, rows))

@@ -4,7 +4,6 @@
 """
 
 import json
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -77,7 +76,6 @@ def main() -> None:
     if strategy == "mirrored":
         cpu = tf.config.list_physical_devices("CPU")[0]
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-    parallel.WAIT_S = float(os.environ.get("WAIT_S", parallel.WAIT_S))
     try:
         sys.stdout.write(json.dumps(train(strategy, epochs, checkpoint, pause)) + "\n")
     except PricecutError as error:

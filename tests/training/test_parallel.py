@@ -4,15 +4,16 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
-from ledger.errors import ConfigurationError
+from ledger.errors import ConfigurationError, DistributionError
 from tests.training.replicas import train
-from training.parallel import Hardware, check_cluster, computes_bfloat16, make_strategy, precision_policy
+from training.parallel import Hardware, check_cluster, computes_bfloat16, make_strategy, meet, precision_policy
 
 HARDWARE = Hardware(strategy="none", precision="float32", listen=False)
 EPOCHS = 2
@@ -119,12 +120,18 @@ def test_when_a_worker_is_killed_the_other_ends_and_both_go_on_from_the_last_epo
     assert_same(found[0], whole)
 
 
-@pytest.mark.slow
-def test_a_worker_whose_fellow_never_comes_ends(tmp_path: Path):
-    alone = start("multi_worker", tmp_path / "state.npz", TF_CONFIG=cluster()[0], WAIT_S="5")
-    _, err = alone.communicate(timeout=120)
-    assert alone.returncode == 2
-    assert "after 5 s not all workers of TF_CONFIG are there" in err
+@pytest.mark.parametrize("index", [0, 1])
+def test_a_worker_whose_fellow_never_comes_ends(index: int):
+    workers = json.loads(cluster()[0])["cluster"]["worker"]
+    with pytest.raises(DistributionError, match=f"after 1 s no word from {workers[1 - index]}"):
+        meet(workers, index, 1.0)
+
+
+def test_workers_that_come_in_any_order_meet():
+    workers = [*json.loads(cluster()[0])["cluster"]["worker"], "127.0.0.1:1"]
+    with ThreadPoolExecutor() as pool:
+        meetings = [pool.submit(meet, workers, index, 30.0) for index in (2, 1, 0)]
+    assert [meeting.result() for meeting in meetings] == [None] * 3
 
 
 @pytest.mark.parametrize("strategy", ["model", "hybrid"])
