@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 from pydantic import Field
+from tokenizers import Tokenizer
 
 from labeling.checkpoint import NEEDED, resolve_checkpoint
 from labeling.training_set import TrainingSet, read_training_set
@@ -28,7 +29,8 @@ from training.determinism import make_deterministic
 from training.fine_tune import History, Lesson, Recipe, Watched, fine_tune
 from training.meters import leave_meter
 from training.model_files import Model, write_model
-from training.parallel import on_hardware
+from training.parallel import Hardware, on_hardware
+from training.pretrain import pretrain
 from training.resume import fingerprint
 from training.run_log import LogParameters, run_log
 from training.sample import Sample, sample
@@ -66,6 +68,7 @@ class TeachParameters(Recipe):
     rank: int = Field(ge=1)
     dropout: float = Field(ge=0, lt=1)
     log: LogParameters
+    pretrain_epochs: int = Field(ge=0)
 
 
 def main(places: Places, usage: Usage) -> None:
@@ -80,10 +83,11 @@ def main(places: Places, usage: Usage) -> None:
 
     sequences = encode(tokenizer, training_set.rows["text"].to_list())
     backbone = load_backbone(checkpoint)
+    continue_pretraining(backbone, checkpoint, tokenizer, training_set, by, sequences, parameters)
     teacher = teacher_of(backbone, training_set, parameters)
     learned = sum(int(np.prod(weight.shape)) for weight in teacher.upper.trainable_variables)
     logger.info("%d rows to learn from; %s: %d weights learn", len(labeled), parameters.method, learned)
-    settings = parameters.model_dump(exclude={"log"})
+    settings = parameters.model_dump(exclude={"log"}) | {"hardware": read_parameters("hardware", Hardware).model_dump()}
     run = fingerprint([places.training_set, *(checkpoint / name for name in NEEDED)], settings)
     started = cpu_seconds()
     with (
@@ -117,6 +121,24 @@ def main(places: Places, usage: Usage) -> None:
     }
     leave_meter(places, usage, earlier=carry_forward(places, EARLIER))
     shutil.rmtree(places.teach_states, ignore_errors=True)  # all is written: nothing is left to go on from
+
+
+def continue_pretraining(
+    backbone: Any,
+    checkpoint: Path,
+    tokenizer: Tokenizer,
+    training_set: TrainingSet,
+    by: Sample,
+    sequences: list[np.ndarray],
+    parameters: TeachParameters,
+) -> None:
+    """Have the checkpoint read the app's own texts first, where ``pretrain_epochs`` says so; none that anything is chosen by."""
+    if parameters.pretrain_epochs:
+        learning = training_set.rows["row_id"].is_in(by.learning["row_id"].implode()).to_list()
+        texts = [sequence for sequence, learn in zip(sequences, learning, strict=True) if learn]
+        special = np.asarray(sorted(tokenizer.get_added_tokens_decoder()), dtype=np.int32)
+        hidden = tokenizer.token_to_id("[MASK]")
+        pretrain(backbone, checkpoint, texts, special, hidden, parameters.pretrain_epochs, parameters.seed)
 
 
 def teacher_of(backbone: Any, training_set: TrainingSet, parameters: TeachParameters) -> Teacher:

@@ -37,6 +37,7 @@ TINY_BAG = {
 
 PARAMETERS = {
     "teach": {
+        "pretrain_epochs": 0,
         "checkpoint": "checkpoint",
         "max_length": 16,
         "pooling": "mean",
@@ -55,6 +56,7 @@ PARAMETERS = {
         "seed": 1,
         "log": {"wandb": None, "mlflow": None},
     },
+    "hardware": {"strategy": "none", "precision": "float32", "listen": False},
     "distill": {
         "origin": "teacher",
         "layers": None,

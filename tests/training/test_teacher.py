@@ -10,6 +10,7 @@ from training.elastic_classifier import build
 from training.inference import predict_logits
 from training.litert_format import litert_bytes
 from training.onnx_format import onnx_bytes
+from training.quantization import uniform
 from training.runtime import _litert, _onnx
 from training.teacher import (
     hidden_states,
@@ -92,10 +93,10 @@ def test_a_method_trains_its_own_weights_and_what_is_exported_is_the_same_functi
     model = build(shape, after)
     np.testing.assert_allclose(predict_logits(model, SEQUENCES), logits, rtol=1e-4, atol=1e-5)
     path = tmp_path / "model.onnx"
-    path.write_bytes(onnx_bytes(shape, after, "float32", reduce_range=True))
+    path.write_bytes(onnx_bytes(shape, after, uniform(shape, "float32")))
     served = np.concatenate([_onnx(path, 1)(sequence[None]) for sequence in SEQUENCES])
     np.testing.assert_allclose(served, logits, rtol=1e-3, atol=1e-4)
-    path.write_bytes(litert_bytes(model, "float32"))
+    path.write_bytes(litert_bytes(shape, after, uniform(shape, "float32")))
     served = np.concatenate([_litert(path, 1)(sequence[None]) for sequence in SEQUENCES])
     np.testing.assert_allclose(served, logits, rtol=1e-3, atol=1e-4)
 
