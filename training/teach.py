@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 
 from labeling.checkpoint import NEEDED, resolve_checkpoint
 from labeling.training_set import TrainingSet, read_training_set
-from ledger.errors import DataError
+from ledger.errors import CheckpointError, DataError
 from ledger.meter import Usage, carry_forward, cpu_seconds
 from ledger.parameters import read_parameters
 from ledger.places import Places
@@ -138,6 +138,10 @@ def continue_pretraining(
         texts = [sequence for sequence, learn in zip(sequences, learning, strict=True) if learn]
         special = np.asarray(sorted(tokenizer.get_added_tokens_decoder()), dtype=np.int32)
         hidden = tokenizer.token_to_id("[MASK]")
+        if hidden is None:
+            raise CheckpointError(
+                f"{checkpoint}: its tokenizer has no [MASK] to pretrain with; set teach.pretrain_epochs to 0"
+            )
         pretrain(backbone, checkpoint, texts, special, hidden, parameters.pretrain_epochs, parameters.seed)
 
 
