@@ -37,7 +37,7 @@ def run(places: Places, **section: object) -> dict[str, Path]:
 
 def largest_student(found: dict[str, Path], form: str) -> dict[str, Path]:
     """The folders of the largest slice in a format, by precision."""
-    cards = {name: read_card(folder) for name, folder in found.items()}
+    cards = {name: card for name, folder in found.items() if (card := read_card(folder)).format != "cascade"}
     most = max(card.parameters for card in cards.values() if card.role == "student")
     return {
         card.precision: found[name] for name, card in cards.items() if card.format == form and card.parameters == most

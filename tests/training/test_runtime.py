@@ -132,7 +132,7 @@ def test_a_fresh_process_serves_the_published_folder_alone(trained: Tree, tmp_pa
     """With TensorFlow and torch out of reach, and nothing of the pipeline beside the folder."""
     for form in ("litert", "onnx"):
         folder = tmp_path / form / "published"
-        shutil.copytree(trained.root / trained.places.candidates / f"student-w16-d2-{form}-int8", folder)
+        shutil.copytree(trained.root / trained.places.candidates / f"student-w32-d2-h4-f64-{form}-int8", folder)
         program = (
             "import sys\nfor name in ('tensorflow', 'torch', 'keras', 'keras_hub', 'transformers'): sys.modules[name] = None\n"
             f"sys.path.insert(0, {str(PROJECT)!r})\n"

@@ -110,7 +110,7 @@ def test_the_best_epoch_is_kept(copy: Places):
     turned = pl.when(pl.col("split") == "gold").then(1 - pl.col("label")).otherwise(pl.col("label"))
     write_training_set(TrainingSet(LABELS, tiny_training_set().rows.with_columns(label=turned)), copy.training_set)
     teach.main(copy, Usage("teach"))
-    assert loss() > 1.5 * learned
+    assert loss() > 1.2 * learned
 
 
 SIZES = ["w32-d1-h2-f32", "w32-d1-h4-f64", "w32-d2-h2-f32", "w32-d2-h4-f64"]
@@ -170,7 +170,8 @@ def test_evaluate(copy: Places):
     assert {part.by for part in card.published.slices} == {"label", "length"}
     assert card.name in (copy.published / "README.md").read_text()
     assert card.published.training_set_sha256 == hashlib.sha256(copy.training_set.read_bytes()).hexdigest()
-    published, candidate = load(copy.published), load(copy.candidates / card.name)
+    source = next(folder for folder in (copy.candidates, copy.substitutes) if (folder / card.name).is_dir())
+    published, candidate = load(copy.published), load(source / card.name)
     np.testing.assert_array_equal(published.predict(["win money"]), candidate.predict(["win money"]))
 
 
