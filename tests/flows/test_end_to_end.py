@@ -62,7 +62,7 @@ def test_what_was_promised_is_there(demo: Project):
     assert statement["C_after"] == pytest.approx(statement["C"] - sum(statement["delta"].values()), abs=1e-9)
     for folder, names in {
         f"data/{APP}": ("corpus.parquet", "votes.parquet", "training_set.parquet", "rejected.parquet"),
-        f"models/{APP}/published": ("card.json", "tokenizer.json"),
+        f"models/{APP}/published": ("card.json", "README.md"),
         f"reports/{APP}": ("report.html",),
     }.items():
         for name in names:

@@ -25,9 +25,9 @@ def test_a_stage_stands_after_what_it_needs(graph):
 
 def test_an_apps_stages_and_what_they_need(graph):
     names = [stage.label.partition("@")[0] for stage in stages_of(graph, "customer_service").values()]
-    assert names[0] == "generate" and names[-1] == "report" and len(names) == 13
+    assert names[0] == "generate" and names[-1] == "report" and len(names) == 14
     spam = stages_of(graph, "youtube_spam")
-    assert all(address.startswith("benchmarks/dvc.yaml:") for address in spam) and len(spam) == 12
+    assert all(address.startswith("benchmarks/dvc.yaml:") for address in spam) and len(spam) == 13
     assert [s.label for s in stages_of(graph, "youtube_spam", "vote").values()] == [
         "collect@youtube_spam",
         "fuse@youtube_spam",
@@ -43,7 +43,7 @@ def test_pools_are_the_dags(graph):
 
 
 def test_a_target_is_an_app_a_stage_or_a_pipeline(graph):
-    assert len(targeted(graph, "customer_service")) == 12
+    assert len(targeted(graph, "customer_service")) == 13
     assert targeted(graph, "vote@customer_service") == ["vote@customer_service"]
     assert {a.rpartition(":")[2] for a in targeted(graph, "vote")} == {
         "vote@customer_service",
