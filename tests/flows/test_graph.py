@@ -50,7 +50,7 @@ def test_a_target_is_an_app_a_stage_or_a_pipeline(graph):
         "vote@youtube_spam",
         "vote@youtube_wrench",
     }
-    assert len(targeted(graph, "benchmarks/dvc.yaml")) == 24
+    assert len(targeted(graph, "benchmarks/dvc.yaml")) == 26
     with pytest.raises(ConfigurationError, match="'nobody' is no app, no stage and no pipeline"):
         targeted(graph, "nobody")
 
