@@ -39,7 +39,7 @@ from ledger.places import Places
 from training.artifact import Card, read_card, served_bytes
 from training.choice import Measured, choose
 from training.compress import write_candidate
-from training.evaluate import EvaluateParameters, candidate_folders, measure
+from training.evaluate import EvaluateParameters, candidate_folders, measure, round_figures
 from training.latency import speeds
 from training.model_files import read_model
 from training.onnx_format import onnx_bytes
@@ -213,15 +213,6 @@ def mean_of(results: dict[str, dict[str, Any]], role: str) -> dict[str, float]:
     return {key: float(np.mean([result[role][key] for result in results.values()])) for key in keys}
 
 
-def rounded(value: Any) -> Any:
-    """Round floats to four digits, through lists and dicts."""
-    if isinstance(value, dict):
-        return {key: rounded(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [rounded(each) for each in value]
-    return round(value, 4) if isinstance(value, float) else value
-
-
 def main() -> None:
     """Measure the sets, and print one JSON object on one line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
@@ -239,9 +230,9 @@ def main() -> None:
             root = (arguments.folder or Path(scratch)).resolve() / name
             root.mkdir(parents=True, exist_ok=True)
             results[name] = measure_set(name, root, arguments.seed)
-            logger.info("%s: %s", name, json.dumps(rounded(results[name])))
+            logger.info("%s: %s", name, json.dumps(round_figures(results[name])))
     document = mean_of(results, "chosen") | {"network": mean_of(results, "student"), "sets": results}
-    sys.stdout.write(json.dumps(rounded(document)) + "\n")
+    sys.stdout.write(json.dumps(round_figures(document)) + "\n")
 
 
 if __name__ == "__main__":

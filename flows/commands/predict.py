@@ -149,7 +149,7 @@ def read_rows(file: str, caller: Path, field: str | None) -> Iterator[tuple[str,
         text = line.rstrip("\r\n")
         if not text.strip():
             continue
-        yield (text, {"text": text}) if field is None else (field_of(text, field, number), json.loads(text))
+        yield (text, {"text": text}) if field is None else text_and_row(text, field, number)
 
 
 def _csv_rows(file: str, lines: Iterator[str], field: str) -> Iterator[tuple[str, Row]]:
@@ -203,12 +203,13 @@ def batches(rows: Iterable[tuple[str, Row]], size: int = BATCH) -> Iterator[list
         yield batch
 
 
-def field_of(line: str, field: str, number: int) -> str:
-    """Return one field of a line of JSON."""
+def text_and_row(line: str, field: str, number: int) -> tuple[str, Row]:
+    """Return one field of a line of JSON, and all of the line."""
     try:
-        value: Any = json.loads(line)[field]
+        row: Row = json.loads(line)
+        value = row[field]
     except (json.JSONDecodeError, KeyError, TypeError):
         raise DataError(f"line {number}: expected a JSON object with the field '{field}', got {line[:60]!r}") from None
     if not isinstance(value, str):
         raise DataError(f"line {number}: expected text in the field '{field}', got {value!r}")
-    return value.encode("utf-8", "replace").decode("utf-8")  # JSON can spell half a character
+    return value.encode("utf-8", "replace").decode("utf-8"), row  # JSON can spell half a character

@@ -5,7 +5,7 @@ import pytest
 from typer.testing import CliRunner
 
 from flows.command import cli
-from flows.commands.predict import answer, batches, field_of, read_rows, writer
+from flows.commands.predict import answer, batches, read_rows, text_and_row, writer
 from ledger.errors import ConfigurationError, DataError
 from tests.flows.conftest import Project
 
@@ -99,4 +99,4 @@ def test_tables_that_cannot_be_read_or_written(tmp_path):
 @pytest.mark.parametrize("line", ["not json", "[1]", '{"other": "x"}', '{"said": 3}'])
 def test_a_line_without_the_field(line):
     with pytest.raises(DataError, match="line 7: expected"):
-        field_of(line, "said", 7)
+        text_and_row(line, "said", 7)
