@@ -12,7 +12,6 @@ interval of the paired bootstrap of its difference does not end below 0. ``ratio
 """
 
 import argparse
-import csv
 import json
 import sys
 import tempfile
@@ -25,7 +24,7 @@ import keras
 import numpy as np
 from tokenizers import Tokenizer
 
-from benchmarks.data import public_data
+from benchmarks.gold_sets import SETS, Texts, read_gold_set
 from labeling.checkpoint import resolve_checkpoint
 from ledger.meter import cpu_seconds
 from ledger.parameters import PARAMETERS_FILE, read_yaml
@@ -38,7 +37,6 @@ from training.soft_label_training import SoftLabelTraining
 from training.teacher import hidden_states, split_teacher, upper_inputs, upper_logits, whole_inputs
 from training.tokenization import encode, pad, read_tokenizer
 
-SETS = ("financial_phrasebank", "youtube", "sms", "banking77")
 PADDED, PLAIN_BATCH, PLAIN_RATE = 128, 16, 1e-4
 LAYERS = (1, 2, 3)
 QUICK_ROWS, QUICK_SETS = 320, ("financial_phrasebank", "youtube")
@@ -58,35 +56,10 @@ class Rows:
         return Rows([self.sequences[row] for row in rows], self.labels[rows])
 
 
-def read_set(name: str) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
-    """Return a set's train and test as pairs of text and label; one without a test has a fifth drawn."""
-    folder = public_data(name) / name
-    if name == "financial_phrasebank":
-        lines = (folder / "Sentences_50Agree.txt").read_text("latin-1").splitlines()
-        pairs = [(text, label) for text, _, label in (line.rpartition("@") for line in lines)]
-        order = np.random.default_rng(0).permutation(len(pairs))
-        return [pairs[row] for row in order[len(pairs) // 5 :]], [pairs[row] for row in order[: len(pairs) // 5]]
-    if name == "banking77":
-        return _read_csv(folder / "train.csv"), _read_csv(folder / "test.csv")
-    return _read_wrench(folder / "train.json"), _read_wrench(folder / "test.json")
-
-
-def _read_csv(path: Path) -> list[tuple[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return [(row["text"], row["category"]) for row in csv.DictReader(file)]
-
-
-def _read_wrench(path: Path) -> list[tuple[str, str]]:
-    rows = json.loads(path.read_text("utf-8")).values()
-    return [(row["data"]["text"], str(row["label"])) for row in rows]
-
-
-def draw(pairs: list[tuple[str, str]], rows: int, tokenizer: Tokenizer, labels: list[str]) -> Rows:
-    """Tokenize so many of the pairs, drawn at random."""
-    order = np.random.default_rng(0).permutation(len(pairs))[:rows]
-    chosen = [pairs[row] for row in order]
-    number = {label: index for index, label in enumerate(labels)}
-    return Rows(encode(tokenizer, [text for text, _ in chosen]), np.asarray([number[label] for _, label in chosen]))
+def draw(texts: Texts, rows: int, tokenizer: Tokenizer) -> Rows:
+    """Tokenize so many of the texts, drawn at random."""
+    order = np.random.default_rng(0).permutation(len(texts[0]))[:rows]
+    return Rows(encode(tokenizer, [texts[0][row] for row in order]), np.asarray(texts[1])[order])
 
 
 def train_plain(checkpoint: Path, train: Rows, classes: int, teach: dict[str, Any], seed: int) -> tuple[Any, float]:
@@ -160,9 +133,9 @@ def measure(name: str, rows: int, seeds: int, hardware: Hardware) -> dict[str, A
     teach = read_yaml(PARAMETERS_FILE)["teach"]
     checkpoint = resolve_checkpoint("minilm")
     tokenizer = read_tokenizer(checkpoint / "tokenizer.json", PADDED)
-    train_pairs, test_pairs = read_set(name)
-    labels = sorted({label for _, label in train_pairs})
-    train, test = draw(train_pairs, rows, tokenizer, labels), draw(test_pairs, TEST_ROWS, tokenizer, labels)
+    gold_set = read_gold_set(name)
+    labels = gold_set.labels
+    train, test = draw(gold_set.train, rows, tokenizer), draw(gold_set.test, TEST_ROWS, tokenizer)
     held = len(train.labels) // 5
     learn, watch = train.take(np.arange(held, len(train.labels))), train.take(np.arange(held))
     scores, search_s = {}, 0.0

@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import polars as pl
 from pydantic import Field, model_validator
 
 from labeling.training_set import TrainingSet, read_training_set
-from ledger.errors import ConfigurationError, DataError
+from ledger.errors import ConfigurationError
 from ledger.meter import Usage
 from ledger.parameters import Parameters, read_parameters
 from ledger.places import Places
@@ -30,10 +29,12 @@ from training.inference import predict_logits
 from training.meters import leave_meter
 from training.model_files import Model, read_model, write_model
 from training.relations import last_attention
-from training.sample import Sample, sample
+from training.runtime import softmax
+from training.sample import Sample, learned_from, sample
 from training.schedule import adamw
 from training.shape import Size
 from training.student import cut_student, fresh_shape, inherit_embeddings
+from training.teacher_logits import read_logits
 from training.teacher_states import teacher_answers
 from training.tokenization import encode, pad
 from training.vocabulary import prune_tokenizer, used_ids
@@ -141,7 +142,7 @@ def main(places: Places, usage: Usage) -> None:
     make_deterministic(parameters.seed)
 
     by = sample(training_set)
-    learned = training_set.rows["row_id"].is_in(by.learning["row_id"].implode()).to_numpy()
+    learned = learned_from(training_set, by)
     originals = encode(teacher.tokenizer, training_set.rows["text"].filter(learned).to_list())
     tokenizer, kept = prune_tokenizer(teacher.tokenizer, used_ids(originals), places.teacher)
     logger.info("vocabulary pruned from %d to %d tokens", teacher.shape.vocabulary, len(kept))
@@ -173,33 +174,6 @@ def main(places: Places, usage: Usage) -> None:
         "sizes": len(sizes),
     }
     leave_meter(places, usage)
-
-
-def read_logits(path: Path, training_set: TrainingSet) -> np.ndarray:
-    """Read the teacher's logits in the training set's order, float32 of shape ``(rows, classes)``.
-
-    Raises
-    ------
-    DataError
-        If the file is missing, or lacks a row of the training set.
-    """
-    if not path.exists():
-        raise DataError(f"{path}: not found; run the stage 'teach' first")
-    rows = training_set.rows.select("row_id").join(
-        pl.read_parquet(path), on="row_id", how="left", maintain_order="left"
-    )
-    missing = rows.filter(pl.col("logits").is_null())
-    if missing.height:
-        raise DataError(
-            f"{path}: no logits for row '{missing['row_id'][0]}' and {missing.height - 1} more; run the stage 'teach' again"
-        )
-    return np.asarray(rows["logits"].to_list(), dtype=np.float32)
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Turn logits into probabilities, float32."""
-    exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(exponents / exponents.sum(axis=1, keepdims=True), dtype=np.float32)
 
 
 def new_student(

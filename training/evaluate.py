@@ -92,21 +92,23 @@ def main(places: Places, usage: Usage) -> None:
     test = read_test(places.test)
     student = load(published.folder, parameters.threads)
     teacher = load(folders[choice.teacher.name], parameters.threads)
-    of_student = on_test(student, published.measured, test, parameters) | student_only(student, test, parameters)
-    card = published_card(published, choice, student, by, test, parameters, of_student, places)
+    texts = test.rows["text"].to_list()
+    answers = student.predict(texts)
+    of_student = on_test(answers, published.measured, test, parameters) | student_only(student, test, parameters)
+    card = published_card(published, choice, student, by, test, answers, parameters, of_student, places)
     metrics = {
         "test_rows": test.rows.height,
         "label": measure_label_model(test, places.app_folder, places.label_model, parameters.seed)
         | measure_train_labels(places.labels, places.truth),
-        "teacher": on_test(teacher, choice.teacher, test, parameters),
-        "student": of_student | confidence_report(student, card, test),
+        "teacher": on_test(teacher.predict(texts), choice.teacher, test, parameters),
+        "student": of_student | confidence_report(answers, card, test),
         "gates": gates_report(choice, published, by, parameters),
     }
     write_json(metrics, places.metrics)
     on_front = front(measured)
-    texts = by.choice["text"].to_list()
+    asked = by.choice["text"].to_list()
     memory = {
-        name: serving_memory(folders[name], texts, parameters.threads)
+        name: serving_memory(folders[name], asked, parameters.threads)
         for name in sorted(on_front | {choice.teacher.name, choice.student.name})
     }
     rows = [
@@ -228,10 +230,9 @@ def read_test(path: Path) -> TestRows:
 
 
 def on_test(
-    classifier: Classifier, measured: Measured, test: TestRows, parameters: EvaluateParameters
+    probabilities: np.ndarray, measured: Measured, test: TestRows, parameters: EvaluateParameters
 ) -> dict[str, object]:
-    """Score a classifier on the test rows; its bytes and speed are those that the choice was made by."""
-    probabilities = classifier.predict(test.rows["text"].to_list())
+    """Score a classifier's answers to the test rows; its bytes and speed are those that the choice was made by."""
     predicted, classes = probabilities.argmax(axis=1), len(test.labels)
     ends = intervals(test.truth, predicted, classes, parameters.seed)
     return {
@@ -257,11 +258,11 @@ def student_only(classifier: Classifier, test: TestRows, parameters: EvaluatePar
     }
 
 
-def confidence_report(classifier: Classifier, card: Card, test: TestRows) -> dict[str, object]:
+def confidence_report(answers: np.ndarray, card: Card, test: TestRows) -> dict[str, object]:
     """Say what the published confidence is worth on the test rows, and what answering only where sure comes to."""
     if card.published is None:
         return {}
-    served = tempered(classifier.predict(test.rows["text"].to_list()), card.published.temperature)
+    served = tempered(answers, card.published.temperature)
     found = at_threshold(test.truth, served, card.published.unsure_below)
     return {
         "temperature": card.published.temperature,
@@ -309,6 +310,7 @@ def published_card(
     classifier: Classifier,
     by: Sample,
     test: TestRows,
+    answers: np.ndarray,
     parameters: EvaluateParameters,
     scored: dict[str, Any],
     places: Places,
@@ -321,8 +323,6 @@ def published_card(
     raw = classifier.predict(by.choice["text"].to_list())
     temperature = fit_temperature(truth, raw)
     threshold = find_threshold(truth, tempered(raw, temperature), parameters.answered_accuracy)
-    texts = test.rows["text"].to_list()
-    answers = classifier.predict(texts)
     on_rows = at_threshold(test.truth, tempered(answers, temperature), threshold.unsure_below)
     answered = {
         "coverage": threshold.coverage,
@@ -331,7 +331,7 @@ def published_card(
         "test_accuracy": on_rows.accuracy,
     }
     sources = test.rows["sources"].to_list() if "sources" in test.rows.columns else None
-    parts = slices(texts, test.truth, answers.argmax(axis=1), test.labels, sources)
+    parts = slices(test.rows["text"].to_list(), test.truth, answers.argmax(axis=1), test.labels, sources)
     student, teacher = choice.student, choice.teacher
     publication = Publication(
         training_set_sha256=hashlib.sha256(places.training_set.read_bytes()).hexdigest(),

@@ -100,19 +100,16 @@ class Quantizer:
         if precision == "float32":
             plan = uniform(self.shape, precision)
             return self._bytes(format_, self.weights, plan), Fitted(plan, 0.0, {})
-        if not self.limits.recovery_epochs or self._holds(format_, precision):
-            return self._fitted(format_, precision, self.weights)
-        trained, plain = (self._fitted(format_, precision, w) for w in (self._recovered(precision), self.weights))
+        plain = self._fitted(format_, precision, self.weights)
+        if not self.limits.recovery_epochs or not plain[1].put_back:
+            return plain
+        trained = self._fitted(format_, precision, self._recovered(precision))
         kept = trained[1].lost <= self.limits.budget and len(trained[0]) < len(plain[0])
         sizes = (len(trained[0]) / 1e6, len(plain[0]) / 1e6, "it" if kept else "what was not trained")
         logger.info(
             "%s in %s: %.2f MB trained under the rounding, %.2f MB not; %s is taken", precision, format_, *sizes
         )
         return trained if kept else plain
-
-    def _holds(self, format_: Format, precision: Precision) -> bool:
-        answers = self._answer(format_, self.weights, uniform(self.shape, precision))
-        return self._probe.lost(answers) <= self.limits.budget
 
     def _fitted(self, format_: Format, precision: Precision, weights: Weights) -> tuple[bytes, Fitted]:
         def answers(plan: Plan) -> np.ndarray:

@@ -3,6 +3,7 @@
 import zlib
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 
 from labeling.training_set import TrainingSet
@@ -44,3 +45,8 @@ def sample(training_set: TrainingSet) -> Sample:
     held_back = (rows["split"] == "train") & (rows["weight"] > 0) & hashed
     origin = "train rows held back, labeled by the label model: no gold sample"
     return Sample(rows.filter(held_back), rows.filter(~held_back), origin)
+
+
+def learned_from(training_set: TrainingSet, by: Sample) -> np.ndarray:
+    """Return which rows of a training set may be learned from, bool of shape ``(rows,)``."""
+    return training_set.rows["row_id"].is_in(by.learning["row_id"].implode()).to_numpy()

@@ -25,13 +25,13 @@ from training.bag import Bag, answer, as_int8, bag_bytes
 from training.bag_training import BagParameters, Lesson, train_bag
 from training.cascade import Threshold, find_threshold, write_thresholds
 from training.determinism import make_deterministic
-from training.distill import read_logits
 from training.elastic_classifier import build
 from training.inference import predict_logits
 from training.meters import leave_meter
 from training.model_files import Model, read_model
 from training.runtime import softmax
-from training.sample import sample
+from training.sample import learned_from, sample
+from training.teacher_logits import read_logits
 from training.tokenization import encode
 
 logger = logging.getLogger(__name__)
@@ -95,8 +95,7 @@ def learn_from(
     A text's loss is ``(1 - s) * CE(teacher) + s * w * CE(labels)``: ``s`` is ``label_share``, ``w`` the row's weight, 0 where it is
     unlabeled. As one cross-entropy: the two targets in this proportion, weighted by ``1 - s + s * w``.
     """
-    learning = sample(training_set).learning
-    learned = training_set.rows["row_id"].is_in(learning["row_id"].implode()).to_numpy()
+    learned = learned_from(training_set, sample(training_set))
     rows, share = training_set.rows.filter(pl.Series(learned)), parameters.label_share
     texts = rows["text"].to_list()
     trust = share * rows["weight"].to_numpy()[:, None]

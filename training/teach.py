@@ -33,7 +33,7 @@ from training.parallel import Hardware, on_hardware
 from training.pretrain import pretrain
 from training.resume import fingerprint
 from training.run_log import LogParameters, run_log
-from training.sample import Sample, sample
+from training.sample import Sample, learned_from, sample
 from training.schedule import adamw
 from training.soft_label_training import SoftLabelTraining
 from training.teacher import (
@@ -47,6 +47,7 @@ from training.teacher import (
     upper_inputs,
     upper_logits,
 )
+from training.teacher_logits import write_logits
 from training.tokenization import encode, read_tokenizer
 
 logger = logging.getLogger(__name__)
@@ -134,8 +135,7 @@ def continue_pretraining(
 ) -> None:
     """Have the checkpoint read the app's own texts first, where ``pretrain_epochs`` says so; none that anything is chosen by."""
     if parameters.pretrain_epochs:
-        learning = training_set.rows["row_id"].is_in(by.learning["row_id"].implode()).to_list()
-        texts = [sequence for sequence, learn in zip(sequences, learning, strict=True) if learn]
+        texts = [sequences[row] for row in np.flatnonzero(learned_from(training_set, by))]
         special = np.asarray(sorted(tokenizer.get_added_tokens_decoder()), dtype=np.int32)
         hidden = tokenizer.token_to_id("[MASK]")
         if hidden is None:
@@ -258,13 +258,6 @@ def time_full_steps(
     for _ in range(TIMED_STEPS):
         step()
     return (cpu_seconds() - started) / TIMED_STEPS
-
-
-def write_logits(training_set: TrainingSet, logits: np.ndarray, path: Path) -> None:
-    """Write the logits of every row: ``row_id`` (str), ``logits`` (list of float32, one a label)."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    table = {"row_id": training_set.rows["row_id"], "logits": pl.Series(logits.tolist(), dtype=pl.List(pl.Float32))}
-    pl.DataFrame(table).write_parquet(path)
 
 
 if __name__ == "__main__":

@@ -5,8 +5,9 @@ import re
 import sys
 import traceback
 from collections.abc import Sequence
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 
 from snorkel.labeling import LabelingFunction
 
@@ -70,9 +71,17 @@ def line_of_function(path: Path, name: str) -> int:
     return next((number for number, line in enumerate(lines, start=1) if named.search(line)), 1)
 
 
+class _Source(SourceFileLoader):
+    """Compiles the file as it stands. Bytecode is told by length and second of change: an edit soon after a run would be missed."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        path = self.get_filename(fullname)
+        return self.source_to_code(self.get_data(path), path)
+
+
 def _run(path: Path) -> ModuleType:
     name = f"labeling.apps.{path.parent.name}.functions"
-    spec = importlib.util.spec_from_file_location(name, path)
+    spec = importlib.util.spec_from_file_location(name, path, loader=_Source(name, str(path)))
     if spec is None or spec.loader is None:
         raise FunctionError(f"{path}: expected a Python file")
     module = importlib.util.module_from_spec(spec)
