@@ -135,6 +135,8 @@ class Lessons:
 
 def main(places: Places, usage: Usage) -> None:
     """Read the teacher, its logits and the training set; train the student; write it and the meter."""
+    # Each size has a graph of its own, which TensorFlow warns of as one traced again and again.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     parameters = read_parameters("distill", DistillParameters)
     training_set = read_training_set(places.training_set)
     teacher = read_model(places.teacher, "teach")
