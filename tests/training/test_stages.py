@@ -111,6 +111,7 @@ def test_the_best_epoch_is_kept(copy: Places):
     write_training_set(TrainingSet(LABELS, tiny_training_set().rows.with_columns(label=turned)), copy.training_set)
     teach.main(copy, Usage("teach"))
     assert loss() > 1.2 * learned
+    assert json.loads(copy.teach_report.read_text())["kept"]["epoch"] == 1
 
 
 SIZES = ["w32-d1-h2-f32", "w32-d1-h4-f64", "w32-d2-h2-f32", "w32-d2-h4-f64"]
