@@ -9,6 +9,7 @@ latency is that of one request, tokenizing included, one thread, the median, all
 - ``network``: the same of the cheapest passing *network* (no bag, no cascade), so that neither hides the other.
 - ``tfidf``, ``static``: scikit-learn's TF-IDF + logistic regression, and a Model2Vec-style model: the checkpoint's vector of each
   token, principal axes, weights by rank, their mean, logistic regression.
+- ``ladder``: what each step adds to the queries a second, a rung a step (`benchmarks.ladder`).
 """
 
 import argparse
@@ -31,6 +32,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
 from benchmarks.gold_sets import SETS, GoldSet, read_gold_set, write_gold_set
+from benchmarks.ladder import climb, mean_ladder, rungs
 from labeling.checkpoint import resolve_checkpoint
 from labeling.encoder import encode as embed
 from labeling.training_set import read_training_set
@@ -55,10 +57,10 @@ ROOT = Path(__file__).resolve().parents[1]
 STAGES = ("teach", "distill", "substitute", "compress")
 OVER: dict[str, dict[str, Any]] = {
     "teach": {"method": "full", "epochs": 4, "batch_size": 32, "learning_rate": 1.5e-4},
-    "distill": {"augment": 2, "epochs": 8},
+    "distill": {"augment": 2, "epochs": 8, "depth": 3, "depths": [1, 2, 3]},
     "compress": {"teacher_formats": ["litert"]},
 }
-"""Beside params.yaml: a teacher trained whole, as gold labels are worth it, and a longer lesson for the student."""
+"""Beside params.yaml: a teacher trained whole, as gold labels are worth it, and a longer lesson for a student of nine sizes."""
 OWN: dict[str, dict[str, dict[str, Any]]] = {"banking77": {"teach": {"epochs": 10}, "distill": {"epochs": 5}}}
 """Of one set: 77 intents need more steps."""
 REQUESTS = 300
@@ -188,7 +190,16 @@ def measure_set(name: str, root: Path, seed: int) -> dict[str, Any]:
         ours["retained"] = report[role]["macro_f1"] / report["teacher"]["macro_f1"]
         ours["retained_interval"] = retained_interval(truth, predicted[role], predicted["teacher"], classes, seed)
         report[role] = ours
-    return report | {"sizes": sizes(measured, chosen.teacher)}
+    floats = [
+        name for name in folders if name.startswith("student-") and name.endswith("litert-float32")
+    ]  # the largest alone
+    whole, whole_int8 = folders[floats[0]], folders[floats[0].replace("float32", "int8")]
+    ladder = rungs(named["teacher"], whole, whole_int8, named["student"], named["chosen"])
+    price = read_yaml(ROOT / PARAMETERS_FILE)["prices"]["cpu_hour"]
+    return report | {
+        "sizes": sizes(measured, chosen.teacher),
+        "ladder": climb(ladder, texts, truth, classes, price),
+    }
 
 
 def sizes(measured: list[Measured], teacher: Measured) -> list[dict[str, Any]]:
@@ -231,7 +242,11 @@ def main() -> None:
             root.mkdir(parents=True, exist_ok=True)
             results[name] = measure_set(name, root, arguments.seed)
             logger.info("%s: %s", name, json.dumps(round_figures(results[name])))
-    document = mean_of(results, "chosen") | {"network": mean_of(results, "student"), "sets": results}
+    document = mean_of(results, "chosen") | {
+        "network": mean_of(results, "student"),
+        "ladder": mean_ladder([result["ladder"] for result in results.values()]),
+        "sets": results,
+    }
     sys.stdout.write(json.dumps(round_figures(document)) + "\n")
 
 

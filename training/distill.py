@@ -5,7 +5,6 @@ It learns from the text of train and unlabeled rows, and from new texts made of 
 
 import logging
 import tempfile
-import time
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -28,6 +27,7 @@ from training.elastic_training import Batch, ElasticTraining, Weights
 from training.inference import predict_logits
 from training.meters import leave_meter
 from training.model_files import Model, read_model, write_model
+from training.progress import Progress
 from training.relations import last_attention
 from training.runtime import softmax
 from training.sample import Sample, learned_from, sample
@@ -257,11 +257,13 @@ def train(
         last_attention(teacher) if weights.relations else None,
         teacher.shape.width if weights.need_states else None,
     )
-    for epoch in range(parameters.epochs):
-        started = time.perf_counter()
-        losses = [training.step(lessons.batch(rows)) for rows in length_grouped(lengths, parameters.batch_size, random)]
-        seconds = time.perf_counter() - started
-        logger.info("epoch %d/%d  loss %.4f  %.1f s", epoch + 1, parameters.epochs, np.mean(losses), seconds)
+    progress = Progress(logger, parameters.epochs, len(lengths))
+    for epoch in range(1, parameters.epochs + 1):
+        losses = []
+        for rows in length_grouped(lengths, parameters.batch_size, random):
+            losses.append(training.step(lessons.batch(rows)))
+            progress.rows(epoch, len(rows))
+        progress.epoch(epoch, {"loss": float(np.mean(losses))})
     return steps
 
 

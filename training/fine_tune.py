@@ -1,7 +1,6 @@
 """Fine-tunes a teacher epoch by epoch: scored, kept when best, stopped when no better, and resumable after each epoch."""
 
 import logging
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,14 +12,13 @@ from pydantic import Field
 from ledger.meter import cpu_seconds
 from ledger.parameters import Parameters
 from training.batches import length_grouped
+from training.progress import Progress
 from training.resume import read_state, write_state
 from training.schedule import adamw
 from training.soft_label_training import SoftLabelTraining
 from training.teacher import Teacher, upper_inputs, upper_logits
 
 logger = logging.getLogger(__name__)
-
-PROGRESS_EVERY_S = 10.0
 
 Scores = dict[str, float | None]
 """What an epoch came to: ``epoch``, ``loss``, and ``<set>_accuracy``, ``<set>_loss`` of each watched set; None: it has no rows."""
@@ -36,6 +34,8 @@ class Recipe(Parameters):
     learning_rate: float = Field(gt=0)
     warmup: float = Field(ge=0, lt=1)
     weight_decay: float = Field(ge=0)
+    token_dropout: float = Field(ge=0, lt=1)
+    label_smoothing: float = Field(ge=0, lt=1)
     keep_best: bool
     seed: int
 
@@ -129,18 +129,19 @@ def fine_tune(
     optimizer = adamw(recipe.learning_rate, recipe.epochs * batches, recipe.warmup, recipe.weight_decay)
     training = SoftLabelTraining(teacher.upper, optimizer, recipe.accumulate)
     random = np.random.default_rng(recipe.seed)
+    targets = smoothed(lesson.probabilities, recipe.label_smoothing)
     history, best = History(), teacher.upper.get_weights()
     if store is not None and store.is_file():
         history, best = _resumed(store, training, random)
         logger.info("resumed after epoch %d", len(history.scores))
-    progress = _Progress(recipe.epochs, len(lengths), len(history.scores))
+    progress = Progress(logger, recipe.epochs, len(lengths), len(history.scores))
     for epoch in range(len(history.scores) + 1, recipe.epochs + 1):
         if history.stopped:
             break
         started, losses = cpu_seconds(), []
         for batch in length_grouped(lengths, recipe.batch_size, random):
-            inputs = upper_inputs([lesson.states[row] for row in batch])
-            losses.append(training.step(inputs, lesson.probabilities[batch], lesson.weights[batch]))
+            inputs = upper_inputs([thinned(lesson.states[row], recipe.token_dropout, random) for row in batch])
+            losses.append(training.step(inputs, targets[batch], lesson.weights[batch]))
             progress.rows(epoch, len(batch))
         scores = _score(teacher, watched) | {"epoch": epoch, "loss": round(float(np.mean(losses)), 6)}
         history.scores.append(scores)
@@ -155,12 +156,29 @@ def fine_tune(
             _write(store, history, best, training, random)
         if log is not None:
             log(epoch, scores)
-        progress.epoch(epoch, scores)
+        progress.epoch(epoch, {name: value for name, value in scores.items() if name != "epoch"})
     if history.stopped:
         logger.info("stopped: no better on dev for %d epochs", recipe.patience)
     if recipe.keep_best and history.best_epoch:
         teacher.upper.set_weights(best)
     return history
+
+
+def thinned(state: np.ndarray, share: float, random: np.random.Generator) -> np.ndarray:
+    """Leave out a share of a text's tokens, drawn anew at each reading; the first and last, which are special, stay.
+
+    Word dropout (Iyyer et al. 2015, https://aclanthology.org/P15-1162, section 3.2): no single word is learned by heart.
+    """
+    if not share:
+        return state
+    kept = random.random(len(state)) >= share
+    kept[[0, -1]] = True
+    return state[kept]
+
+
+def smoothed(probabilities: np.ndarray, share: float) -> np.ndarray:
+    """Give a share of each row's probability to all labels alike (Szegedy et al. 2016, https://arxiv.org/abs/1512.00567, 7)."""
+    return probabilities if not share else (1 - share) * probabilities + np.float32(share / probabilities.shape[1])
 
 
 def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
@@ -198,30 +216,3 @@ def _resumed(store: Path, training: SoftLabelTraining, random: Any) -> tuple[His
     training.restore({name: arrays[f"training/{number}"] for number, name in enumerate(names)})
     random.bit_generator.state = facts["random"]
     return History(**facts["history"]), [arrays[f"best/{number}"] for number in range(len(arrays) - len(names))]
-
-
-class _Progress:
-    """Says now and then how far a run is, how fast it goes and when it will be done."""
-
-    def __init__(self, epochs: int, rows: int, behind: int) -> None:
-        self.epochs, self.all = epochs, rows
-        self.seen, self.in_epoch, self.left = 0, 0, rows * (epochs - behind)
-        self.started = self.said = time.perf_counter()
-
-    def rows(self, epoch: int, count: int) -> None:
-        self.seen += count
-        self.in_epoch += count
-        if time.perf_counter() - self.said >= PROGRESS_EVERY_S:
-            logger.info("epoch %d/%d  %d of %d rows  %s", epoch, self.epochs, self.in_epoch, self.all, self._speed())
-
-    def epoch(self, epoch: int, scores: Scores) -> None:
-        self.in_epoch = 0
-        said = "  ".join(
-            f"{name} {value:.4f}" for name, value in scores.items() if name != "epoch" and value is not None
-        )
-        logger.info("epoch %d/%d  %s  %s", epoch, self.epochs, said, self._speed())
-
-    def _speed(self) -> str:
-        self.said = time.perf_counter()
-        speed = self.seen / max(self.said - self.started, 1e-9)
-        return f"{speed:.0f} rows/s  {(self.left - self.seen) / max(speed, 1e-9):.0f} s left"

@@ -15,6 +15,7 @@ from safetensors import safe_open
 
 from ledger.errors import ConfigurationError
 from training.batches import length_grouped
+from training.progress import Progress
 from training.schedule import adamw
 from training.tokenization import PADDING, pad
 
@@ -154,8 +155,9 @@ def pretrain(
 
     whole = tf.TensorSpec((None, None), tf.int32)
     graph = tf.function(step, input_signature=[whole, whole, whole, whole, tf.TensorSpec((None, None), tf.float32)])
-    history = []
-    for epoch in range(epochs):
+    history: list[float] = []
+    progress = Progress(logger, epochs, len(sequences), what="pretraining epoch")
+    for epoch in range(1, epochs + 1):
         losses = []
         for rows in length_grouped(lengths, BATCH, random):
             ids = pad([sequences[row] for row in rows])
@@ -166,6 +168,7 @@ def pretrain(
                 targets = np.take_along_axis(ids, places, axis=1)
                 mask = (ids != PADDING).astype(np.int32)
                 losses.append(float(graph(*map(tf.constant, (shown, mask, places, targets, weights)))))
+            progress.rows(epoch, len(rows))
         history.append(float(np.mean(losses)) if losses else 0.0)
-        logger.info("pretraining epoch %d/%d  loss %.3f", epoch + 1, epochs, history[-1])
+        progress.epoch(epoch, {"loss": history[-1]})
     return history

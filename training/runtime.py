@@ -105,7 +105,7 @@ def load(folder: Path, threads: int = 1) -> Classifier:
     try:
         if card.format == "bag":
             return Classifier(card, answer(read_bag(path)))
-        engine = {"litert": _litert, "onnx": _onnx}[card.format](path, threads)
+        engine = {"litert": litert_engine, "onnx": onnx_engine}[card.format](path, threads)
     except Exception as error:  # each runtime raises its own
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise CheckpointError(f"{path}: {card.format} cannot read it ({reason}); run 'compress' again") from None
@@ -171,7 +171,8 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return exponents / exponents.sum(axis=-1, keepdims=True)
 
 
-def _litert(path: Path, threads: int) -> Engine:
+def litert_engine(path: Path, threads: int) -> Engine:
+    """Open a LiteRT model; single texts run padded to a multiple of BUCKET tokens."""
     from ai_edge_litert.interpreter import Interpreter  # a folder needs one runtime, not both
 
     def sized(shape: tuple[int, ...]) -> tuple[Interpreter, int, int]:
@@ -210,7 +211,8 @@ def _litert(path: Path, threads: int) -> Engine:
     return run
 
 
-def _onnx(path: Path, threads: int) -> Engine:
+def onnx_engine(path: Path, threads: int) -> Engine:
+    """Open an ONNX model."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

@@ -50,6 +50,8 @@ PARAMETERS = {
         "learning_rate": 3e-3,
         "warmup": 0.1,
         "weight_decay": 0.01,
+        "token_dropout": 0.0,
+        "label_smoothing": 0.0,
         "dropout": 0.1,
         "trainable_layers": 1,
         "keep_best": True,

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from labeling.training_set import TrainingSet, read_training_set, write_training_set
 from ledger.errors import ConfigurationError
@@ -18,7 +20,7 @@ from tests.training.conftest import Tree, texts_and_labels
 from training import teach
 from training.backbone import load_backbone
 from training.determinism import make_deterministic
-from training.fine_tune import Lesson, Recipe, Watched, fine_tune
+from training.fine_tune import Lesson, Recipe, Watched, fine_tune, smoothed, thinned
 from training.sample import sample
 from training.teacher import hidden_states, split_teacher
 from training.tokenization import encode, read_tokenizer
@@ -39,6 +41,8 @@ def test_the_articles_recipe(checkpoint: Path, tmp_path: Path):
         learning_rate=2e-5,
         warmup=0.0,
         weight_decay=0.01,
+        token_dropout=0.0,
+        label_smoothing=0.0,
         keep_best=True,
         seed=1,
     )
@@ -57,6 +61,37 @@ def test_the_articles_recipe(checkpoint: Path, tmp_path: Path):
     losses = [scores["train_loss"] for scores in history.scores]
     assert losses[-1] < losses[0]
     assert history.best_loss == min(scores["dev_loss"] for scores in history.scores)
+
+
+@given(length=st.integers(2, 40), share=st.floats(0, 0.99), seed=st.integers(0, 99))
+def test_thinning_keeps_the_ends_and_the_order(length: int, share: float, seed: int):
+    state = np.arange(length)
+    kept = thinned(state, share, np.random.default_rng(seed))
+    assert kept[0] == 0 and kept[-1] == length - 1 and (np.diff(kept) > 0).all()
+    assert len(kept) == length or share > 0
+
+
+def test_thinning_leaves_out_the_share_and_other_tokens_each_time():
+    random, state = np.random.default_rng(0), np.zeros((10_002, 4))
+    assert len(thinned(state, 0.2, random)) == pytest.approx(8002, abs=200)
+    assert not np.array_equal(*(thinned(np.arange(50), 0.5, random)[:20] for _ in range(2)))
+
+
+def test_smoothing_gives_all_labels_a_share_of_what_is_sure():
+    sure = np.array([[0.0, 1.0, 0.0, 0.0]], dtype=np.float32)
+    np.testing.assert_allclose(smoothed(sure, 0.2), [[0.05, 0.85, 0.05, 0.05]], rtol=1e-6)
+    assert smoothed(sure, 0.2).dtype == np.float32 and smoothed(sure, 0.0) is sure
+
+
+def test_a_thinned_and_smoothed_run_repeats_itself(tree: Tree):
+    """Both take part in the stage, and neither in what it watches."""
+    found = {}
+    for name, asked in {"plain": {}, "one": {"token_dropout": 0.3, "label_smoothing": 0.1}}.items():
+        tree.parameters(teach={"epochs": 2, "method": "full"} | asked)
+        for _ in range(2):
+            teach.main(tree.places, Usage("teach"))
+            found.setdefault(name, set()).add((tree.places.teacher / "model.safetensors").read_bytes())
+    assert len(found["plain"]) == len(found["one"]) == 1 and found["plain"] != found["one"]
 
 
 def test_patience_ends_the_run_and_the_report_says_so(tree: Tree):
