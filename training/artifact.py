@@ -7,7 +7,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ledger.errors import CheckpointError
 
-MODEL_FILES = {"litert": "model.tflite", "onnx": "model.onnx", "bag": "model.safetensors", "cascade": "cascade.json"}
+MODEL_FILES = {
+    "litert": "model.tflite",
+    "onnx": "model.onnx",
+    "bag": "model.safetensors",
+    "convolution": "model.safetensors",
+    "cascade": "cascade.json",
+}
 CASCADE_PARTS = ("first", "second")
 """The folders in a cascade's folder."""
 TOKENIZER_FILE = "tokenizer.json"
@@ -86,13 +92,15 @@ class Card(BaseModel):
     role : str
         ``teacher`` for the uncut way, ``student`` for what may be published.
     format, precision : str
-        The runtime, and the numbers its weights are in. ``bag`` is a table served by NumPy, ``cascade`` two models in turn.
+        The runtime, and the numbers its weights are in. ``bag`` is a table served by NumPy, ``convolution``
+        one with filters behind, ``cascade`` two models in turn.
     labels : list of str
         The names of the classes; the position is the label.
     max_length : int
         Tokens to which a text is cut.
     width, depth, vocabulary, parameters : int
-        The network's size. A bag has its table's rows for a vocabulary, its vectors' width, and depth 1 if it has a head, else 0.
+        The network's size. A bag or convolution has its table's rows for a vocabulary, its vectors' width, and depth 1
+        if it has a head, else 0.
     put_back : dict of str to str, or None
         Layers that have another precision than the model's, because the accuracy budget asked for it.
     kernel_bits : int or None
@@ -105,7 +113,7 @@ class Card(BaseModel):
 
     name: str
     role: Literal["teacher", "student"]
-    format: Literal["litert", "onnx", "bag", "cascade"]
+    format: Literal["litert", "onnx", "bag", "convolution", "cascade"]
     precision: Literal["float32", "int8", "int8_static", "int4"]
     labels: list[str]
     max_length: int

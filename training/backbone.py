@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 import keras_hub
+import numpy as np
 
 from ledger.errors import CheckpointError
 from training.layers.elastic_dense import ACTIVATIONS
@@ -54,6 +55,15 @@ def untrained_copy(backbone: Any) -> Any:
     """Return a backbone of the same shape and functions whose weights are fresh."""
     copy = type(backbone).from_config(backbone.get_config())
     return _configure(copy, activation_of(backbone), epsilon_of(backbone))
+
+
+def with_table(backbone: Any, table: np.ndarray) -> Any:
+    """Return the backbone with another table of token embeddings, float32 of shape ``(tokens, width)``; all else is copied."""
+    config = backbone.get_config() | {"vocabulary_size": len(table)}
+    copy = _configure(type(backbone).from_config(config), activation_of(backbone), epsilon_of(backbone))
+    replaced = backbone.token_embedding.embeddings
+    copy.set_weights([table if weight is replaced else np.asarray(weight) for weight in backbone.weights])
+    return copy
 
 
 def activation_of(backbone: Any) -> str:

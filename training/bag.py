@@ -6,7 +6,6 @@ so: a linear one, whose rows are logits (in the place of TF-IDF and a linear mod
 embeddings (Model2Vec, Tulkens & van Dongen 2024), whose rows are vectors with a head behind.
 """
 
-import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -14,8 +13,8 @@ from pathlib import Path
 from zlib import crc32
 
 import numpy as np
-from safetensors import safe_open
-from safetensors.numpy import save
+
+from training.table_file import TableFile, read_table, rounded, table_bytes
 
 MULTIPLIER = np.uint32(0x9E3779B1)
 CHARACTERS_A_WORD = 16
@@ -135,47 +134,21 @@ def answer(bag: Bag) -> Answer:
     return run
 
 
-def quantize(bag: Bag) -> tuple[np.ndarray, np.ndarray]:
-    """Return the table in int8, and the float32 scale of each of its rows, ``(rows, 1)``."""
-    scale = np.abs(bag.table).max(axis=1, keepdims=True, initial=0) / 127
-    scale = np.where(scale > 0, scale, 1).astype(np.float16).astype(np.float32)
-    scale = np.where(scale > 0, scale, np.float32(6e-8))  # below float16's smallest number
-    return np.clip(np.rint(bag.table / scale), -127, 127).astype(np.int8), scale
-
-
 def as_int8(bag: Bag) -> Bag:
     """Return the bag as it will be once written in int8 and read again."""
-    table, scale = quantize(bag)
-    return replace(bag, table=table * scale)
+    return replace(bag, table=rounded(bag.table))
 
 
 def bag_bytes(bag: Bag, precision: str) -> bytes:
-    """Return the bag's file: safetensors with the features in its metadata; the same bag gives the same bytes."""
-    tensors = {"keys": bag.keys, **{f"head/{name}": weight for name, weight in bag.head.items()}}
-    if precision == "int8":
-        table, scale = quantize(bag)
-        tensors |= {"table": table, "scale": scale.astype(np.float16)}
-    else:
-        tensors |= {"table": bag.table}
+    """Return the bag's file; the same bag gives the same bytes."""
     features = bag.features
     settings = {"words": features.words, "characters": list(features.characters), "longest": features.longest}
-    return save(tensors, metadata={"features": json.dumps(settings)})
+    return table_bytes(TableFile(settings, bag.keys, bag.table, bag.head), "features", precision)
 
 
 def read_bag(path: Path) -> Bag:
-    """Read a bag's file; its table comes back in float32, which NumPy adds up fastest.
-
-    Raises
-    ------
-    Exception
-        Whatever safetensors or JSON raise of a file that is no bag.
-    """
-    with safe_open(str(path), framework="numpy") as file:
-        settings = json.loads(file.metadata()["features"])
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
-    table = tensors["table"].astype(np.float32)
-    if "scale" in tensors:
-        table *= tensors["scale"].astype(np.float32)
-    head = {name.removeprefix("head/"): tensor for name, tensor in tensors.items() if name.startswith("head/")}
-    features = Features(settings["words"], (settings["characters"][0], settings["characters"][1]), settings["longest"])
-    return Bag(features, tensors["keys"], table, head)
+    """Read a bag's file; raises what `read_table` raises."""
+    file = read_table(path, "features")
+    shortest, longest = file.settings["characters"]
+    features = Features(file.settings["words"], (shortest, longest), file.settings["longest"])
+    return Bag(features, file.keys, file.table, file.head)

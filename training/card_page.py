@@ -14,6 +14,8 @@ def made(card: Card) -> list[str]:
         first = "The fine-tuned teacher, uncut."
     elif said["format"] == "bag":
         first = f"An algorithm substituted for the network: a table of {card.vocabulary} rows, trained on the teacher's answers."
+    elif said["format"] == "convolution":
+        first = f"An algorithm substituted for the network: filters over {card.vocabulary} words, trained on the teacher's answers."
     elif said["format"] == "cascade":
         first = "A cascade: a cheap model answers where it is sure, a network where it is not."
     else:

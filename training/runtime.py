@@ -10,9 +10,11 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from ledger.errors import CheckpointError
+from training import convolution
 from training.artifact import CASCADE_PARTS, MODEL_FILES, TOKENIZER_FILE, Card, read_card
 from training.bag import Answer, answer, read_bag
 from training.batches import by_length
+from training.convolution import read_convolution
 from training.tokenization import pad, read_tokenizer
 
 Engine = Callable[[np.ndarray], np.ndarray]
@@ -86,7 +88,7 @@ def load(folder: Path, threads: int = 1) -> Classifier:
     ----------
     folder : Path
         Holds ``card.json`` and the model's file: ``model.tflite`` or ``model.onnx`` with ``tokenizer.json``,
-        ``model.safetensors`` (a bag), or ``cascade.json`` with the folders of two models.
+        ``model.safetensors`` (a bag or convolution), or ``cascade.json`` with the folders of two models.
     threads : int
         CPU threads the runtime may use.
 
@@ -105,6 +107,8 @@ def load(folder: Path, threads: int = 1) -> Classifier:
     try:
         if card.format == "bag":
             return Classifier(card, answer(read_bag(path)))
+        if card.format == "convolution":
+            return Classifier(card, convolution.answer(read_convolution(path)))
         engine = {"litert": litert_engine, "onnx": onnx_engine}[card.format](path, threads)
     except Exception as error:  # each runtime raises its own
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]

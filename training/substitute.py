@@ -7,8 +7,10 @@ train and unlabeled texts and from texts made of these; gold rows are left for t
 import logging
 import time
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -19,11 +21,14 @@ from ledger.meter import Usage
 from ledger.parameters import Parameters, read_parameters
 from ledger.places import Places
 from ledger.stage import run_stage
+from training import convolution
 from training.artifact import MODEL_FILES, Card, served_bytes, write_card
 from training.augment import augment
-from training.bag import Bag, answer, as_int8, bag_bytes
+from training.bag import Answer, Bag, answer, as_int8, bag_bytes
 from training.bag_training import BagParameters, Lesson, train_bag
 from training.cascade import Threshold, find_threshold, write_thresholds
+from training.convolution import Convolution, convolution_bytes
+from training.convolution_training import ConvolutionParameters, train_convolution
 from training.determinism import make_deterministic
 from training.elastic_classifier import build
 from training.inference import predict_logits
@@ -45,7 +50,7 @@ TEMPERATURES = np.geomspace(0.2, 5.0, 65)
 class SubstituteParameters(Parameters):
     """The section ``substitute`` of ``params.yaml``."""
 
-    models: dict[str, BagParameters]
+    models: dict[str, BagParameters | ConvolutionParameters]
     label_share: float = Field(ge=0, le=1)
     augment: int = Field(ge=0)
     cascade: list[str]
@@ -55,11 +60,16 @@ class SubstituteParameters(Parameters):
 
     @model_validator(mode="after")
     def _cascades_are_models(self) -> "SubstituteParameters":
-        if unknown := set(self.cascade) - set(self.models):
-            raise ValueError(f"cascade={self.cascade} names {sorted(unknown)}, which models has not")
+        if unknown := set(self.cascade) - set(self.bags):
+            raise ValueError(f"cascade={self.cascade} names {sorted(unknown)}, which are no bags of models")
         if any(not 0 < budget < 1 for budget in self.budgets):
             raise ValueError(f"budgets={self.budgets} must be shares between 0 and 1")
         return self
+
+    @property
+    def bags(self) -> dict[str, BagParameters]:
+        """The models that are bags."""
+        return {name: model for name, model in self.models.items() if isinstance(model, BagParameters)}
 
 
 def main(places: Places, usage: Usage) -> None:
@@ -73,15 +83,18 @@ def main(places: Places, usage: Usage) -> None:
         lesson, originals = learn_from(training_set, logits, teacher, parameters)
         logger.info("%d texts, and %d made of them that the teacher answered", originals, len(lesson.texts) - originals)
         for name, model in parameters.models.items():
-            started = time.perf_counter()
-            bag = train_bag(lesson, originals, teacher.max_length, model, parameters.seed)
+            started, folder = time.perf_counter(), places.substitutes / name
+            made: Bag | Convolution
             thresholds: list[Threshold] = []
-            if name in parameters.cascade:
-                bag, thresholds = calibrated(bag, lesson.take(np.arange(originals)), model, parameters)
-            folder = places.substitutes / name
-            card = write_substitute(name, bag, lesson.texts[:originals], teacher, folder)
+            if isinstance(model, ConvolutionParameters):
+                made = train_convolution(lesson, originals, teacher.max_length, model, parameters.seed)
+            else:
+                made = train_bag(lesson, originals, teacher.max_length, model, parameters.seed)
+                if name in parameters.cascade:
+                    made, thresholds = calibrated(made, lesson.take(np.arange(originals)), model, parameters)
+            card = write_substitute(name, made, lesson.texts[:originals], teacher, folder)
             write_thresholds(thresholds, folder)
-            report(bag, training_set, card, served_bytes(folder, card), time.perf_counter() - started)
+            report(made, training_set, card, served_bytes(folder, card), time.perf_counter() - started)
         usage.figures |= {"texts": originals, "augmented": len(lesson.texts) - originals}
     usage.figures |= {"models": len(parameters.models)}
     leave_meter(places, usage)
@@ -157,31 +170,42 @@ def cooled(bag: Bag, temperature: float) -> Bag:
     )
 
 
-def write_substitute(name: str, bag: Bag, texts: list[str], teacher: Model, folder: Path) -> Card:
-    """Write a bag's folder, in int8 if that answers like float32, and return its card."""
-    agree = np.mean(answer(bag)(texts, 1).argmax(axis=1) == answer(as_int8(bag))(texts, 1).argmax(axis=1))
+def answer_of(model: Bag | Convolution) -> Answer:
+    """Return the function that answers texts by a model of either kind."""
+    return convolution.answer(model) if isinstance(model, Convolution) else answer(model)
+
+
+def write_substitute(name: str, model: Bag | Convolution, texts: list[str], teacher: Model, folder: Path) -> Card:
+    """Write a model's folder, its table in int8 if that answers like float32, and return its card."""
+    form: Literal["bag", "convolution"]
+    small: Bag | Convolution
+    if isinstance(model, Convolution):
+        form, small, written = "convolution", convolution.as_int8(model), partial(convolution_bytes, model)
+    else:
+        form, small, written = "bag", as_int8(model), partial(bag_bytes, model)
+    agree = np.mean(answer_of(model)(texts, 1).argmax(axis=1) == answer_of(small)(texts, 1).argmax(axis=1))
     card = Card(
         name=name,
         role="student",
-        format="bag",
+        format=form,
         precision="int8" if agree >= AGREEMENT else "float32",
         labels=list(teacher.labels),
         max_length=teacher.max_length,
-        width=bag.table.shape[1],
-        depth=int("linear" in bag.head),
-        vocabulary=len(bag.keys),
-        parameters=bag.table.size + sum(weight.size for weight in bag.head.values()),
+        width=model.table.shape[1],
+        depth=int("linear" in model.head),
+        vocabulary=len(model.keys),
+        parameters=model.table.size + sum(weight.size for weight in model.head.values()),
     )
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / MODEL_FILES["bag"]).write_bytes(bag_bytes(bag, card.precision))
+    (folder / MODEL_FILES[form]).write_bytes(written(card.precision))
     write_card(card, folder)
     return card
 
 
-def report(bag: Bag, training_set: TrainingSet, card: Card, size: int, seconds: float) -> None:
+def report(model: Bag | Convolution, training_set: TrainingSet, card: Card, size: int, seconds: float) -> None:
     """Say how a model fares on the rows that the choice will be made by."""
     by = sample(training_set)
-    right = np.mean(answer(bag)(by.choice["text"].to_list(), 1).argmax(axis=1) == by.choice["label"].to_numpy())
+    right = np.mean(answer_of(model)(by.choice["text"].to_list(), 1).argmax(axis=1) == by.choice["label"].to_numpy())
     shown = (card.name, card.precision, size / 1e6, seconds, right, by.origin)
     logger.info("%s (%s): %.2f MB  %.1f s  accuracy %.3f on the %s", *shown)
 

@@ -23,6 +23,7 @@ from ledger.meter import Usage, carry_forward, cpu_seconds
 from ledger.parameters import read_parameters
 from ledger.places import Places
 from ledger.stage import run_stage
+from training.added_words import add_words
 from training.backbone import load_backbone, untrained_copy
 from training.batches import length_grouped
 from training.determinism import make_deterministic
@@ -70,6 +71,7 @@ class TeachParameters(Recipe):
     dropout: float = Field(ge=0, lt=1)
     log: LogParameters
     pretrain_epochs: int = Field(ge=0)
+    added_words: int = Field(ge=0)
 
 
 def main(places: Places, usage: Usage) -> None:
@@ -82,8 +84,8 @@ def main(places: Places, usage: Usage) -> None:
     tokenizer = read_tokenizer(checkpoint / "tokenizer.json", parameters.max_length)
     make_deterministic(parameters.seed)
 
+    backbone, tokenizer = in_the_apps_words(checkpoint, tokenizer, training_set, by, parameters)
     sequences = encode(tokenizer, training_set.rows["text"].to_list())
-    backbone = load_backbone(checkpoint)
     continue_pretraining(backbone, checkpoint, tokenizer, training_set, by, sequences, parameters)
     teacher = teacher_of(backbone, training_set, parameters)
     learned = sum(int(np.prod(weight.shape)) for weight in teacher.upper.trainable_variables)
@@ -122,6 +124,18 @@ def main(places: Places, usage: Usage) -> None:
     }
     leave_meter(places, usage, earlier=carry_forward(places, EARLIER))
     shutil.rmtree(places.teach_states, ignore_errors=True)  # all is written: nothing is left to go on from
+
+
+def in_the_apps_words(
+    checkpoint: Path, tokenizer: Tokenizer, training_set: TrainingSet, by: Sample, parameters: TeachParameters
+) -> tuple[Any, Tokenizer]:
+    """Load the checkpoint, with words of the texts that may be learned from added to its vocabulary, where ``added_words`` says so."""
+    backbone = load_backbone(checkpoint)
+    texts = training_set.rows["text"].filter(pl.Series(learned_from(training_set, by))).to_list()
+    backbone, tokenizer, added = add_words(backbone, tokenizer, texts, parameters.added_words, checkpoint)
+    if added:
+        logger.info("%d words of the app's own texts added to the vocabulary", added)
+    return backbone, tokenizer
 
 
 def continue_pretraining(

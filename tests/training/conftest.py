@@ -35,9 +35,23 @@ TINY_BAG = {
     "dropout": 0.3,
 }
 
+TINY_CONVOLUTION = {
+    "kind": "convolution",
+    "width": 8,
+    "window": 2,
+    "filters": 16,
+    "rows": 500,
+    "min_count": 2,
+    "epochs": 12,
+    "batch_size": 16,
+    "learning_rate": 0.01,
+    "dropout": 0.2,
+}
+
 PARAMETERS = {
     "teach": {
         "pretrain_epochs": 0,
+        "added_words": 0,
         "checkpoint": "checkpoint",
         "max_length": 16,
         "pooling": "mean",
@@ -84,6 +98,7 @@ PARAMETERS = {
         "models": {
             "linear": TINY_BAG | {"width": 0, "learning_rate": 0.1},
             "static": TINY_BAG | {"width": 8, "learning_rate": 0.03},
+            "convolution": TINY_CONVOLUTION,
         },
         "label_share": 0.5,
         "augment": 1,

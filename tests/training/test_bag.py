@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.bag import Bag, Features, answer, as_int8, bag_bytes, chain, extractor, quantize, read_bag, rows_of
+from training.bag import Bag, Features, answer, as_int8, bag_bytes, chain, extractor, read_bag, rows_of
 from training.bag_training import BagParameters, Lesson, frequent_keys, gradient, mix, train_bag
 from training.runtime import softmax
+from training.table_file import quantize
 
 FEATURES = Features(words=2, characters=(3, 4), longest=20)
 SETTINGS = {"words": 1, "characters": (3, 3), "rows": 1000, "min_count": 1, "epochs": 30, "batch_size": 8}
@@ -86,7 +87,7 @@ def test_int8_is_within_half_a_step():
     bag = random_bag()
     bag.table[0] = 0
     bag.table[1] *= 1e-9
-    table, scale = quantize(bag)
+    table, scale = quantize(bag.table)
     assert table.dtype == np.int8 and (np.abs(table * scale - bag.table) <= 0.51 * scale).all()
 
 

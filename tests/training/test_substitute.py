@@ -15,7 +15,7 @@ from training.runtime import load
 from training.substitute import SubstituteParameters, augmented_texts, learn_from
 
 
-@pytest.mark.parametrize("name", ["linear", "static"])
+@pytest.mark.parametrize("name", ["linear", "static", "convolution"])
 def test_a_substitute_is_served_and_answers_like_the_teacher(trained: Tree, name: str):
     folder = trained.root / trained.places.substitutes / name
     classifier = load(folder)
@@ -25,12 +25,12 @@ def test_a_substitute_is_served_and_answers_like_the_teacher(trained: Tree, name
     assert right.mean() >= 0.9
     assert {path.name for path in folder.iterdir()} == {"card.json", "model.safetensors", "thresholds.json"}
     card = read_card(folder)
-    assert (card.format, card.precision, card.role) == ("bag", "int8", "student")
+    assert (card.format, card.precision, card.role) == (name if name == "convolution" else "bag", "int8", "student")
 
 
 def test_the_meter_counts_the_texts(trained: Tree):
     meter = json.loads((trained.root / trained.places.meter("substitute")).read_text())
-    assert meter["figures"] == {"texts": 80, "augmented": 80, "models": 2} and meter["cpu_s"] > 0
+    assert meter["figures"] == {"texts": 80, "augmented": 80, "models": 3} and meter["cpu_s"] > 0
 
 
 def test_gold_rows_are_not_learned_and_weights_reach_the_targets(trained: Tree):
