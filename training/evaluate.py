@@ -347,7 +347,7 @@ def published_card(
         slices=[SliceScore(**round_figures(asdict(part))) for part in parts],
         robustness=round_figures(scored["robustness"]),
         made=made(card),
-        limits=limits(card.max_length, card.labels, test.rows.height),
+        limits=limits(card, test.rows.height),
     )
     return card.model_copy(update={"published": publication})
 
@@ -363,11 +363,12 @@ def publish(published: Published, card: Card, to: Path) -> None:
     part.rename(to)
 
 
-def limits(max_length: int, labels: list[str], test_rows: int) -> list[str]:
+def limits(card: Card, test_rows: int) -> list[str]:
     """State in sentences what the published model does not do."""
+    read = {"bag": "words", "convolution": "words", "cascade": "words, or tokens where it is unsure,"}
     return [
-        f"Reads the first {max_length} tokens of a text; what follows is not seen.",
-        f"Answers one of {', '.join(labels)} for any text, also for one that is none of them.",
+        f"Reads the first {card.max_length} {read.get(card.format, 'tokens')} of a text; what follows is not seen.",
+        f"Answers one of {', '.join(card.labels)} for any text, also for one that is none of them.",
         f"Scored on {test_rows} test rows of its own sources; other sources were not measured.",
     ]
 

@@ -134,6 +134,7 @@ def fine_tune(
     if store is not None and store.is_file():
         history, best = _resumed(store, training, random)
         logger.info("resumed after epoch %d", len(history.scores))
+    training.refuse_unequal(len(history.scores))
     progress = Progress(logger, recipe.epochs, len(lengths), len(history.scores))
     for epoch in range(len(history.scores) + 1, recipe.epochs + 1):
         if history.stopped:

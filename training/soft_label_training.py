@@ -74,8 +74,31 @@ class SoftLabelTraining:
             reason = type(error).__name__
             raise DistributionError(
                 f"training on several machines stopped: another worker does not answer ({reason}); "
-                "see what ended it, and start all workers again: they go on from the last checkpoint"
+                "see what ended it, and start all workers again: they go on from the last epoch"
             ) from None
+
+    def refuse_unequal(self, epochs: int) -> None:
+        """Have the machines of a strategy tell each other how many epochs are behind them.
+
+        Raises
+        ------
+        DistributionError
+            If they differ, on every machine: they would train different networks as if they were one.
+        """
+        if self._parts == self.accumulate:  # one replica
+            return
+
+        def told() -> Any:
+            mine = tf.constant([epochs, epochs**2], dtype=tf.float32)
+            return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, mine)
+
+        total = self.strategy.experimental_local_results(self.strategy.run(tf.function(told)))[0]
+        mean, square = (float(value) / self.strategy.num_replicas_in_sync for value in total)
+        if square - mean**2 > 1e-3:
+            raise DistributionError(
+                f"the machines would go on from different epochs ({epochs} are behind this one); "
+                "copy one machine's folder .pricecut/teach to all others, or delete it on all"
+            )
 
     def state(self) -> dict[str, np.ndarray]:
         """Return all that training changes, by number: the model's and the optimizer's variables."""

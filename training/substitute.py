@@ -29,6 +29,7 @@ from training.bag_training import BagParameters, Lesson, train_bag
 from training.cascade import Threshold, find_threshold, write_thresholds
 from training.convolution import Convolution, convolution_bytes
 from training.convolution_training import ConvolutionParameters, train_convolution
+from training.cross_fitting import find_temperature, out_of_fold
 from training.determinism import make_deterministic
 from training.elastic_classifier import build
 from training.inference import predict_logits
@@ -43,8 +44,6 @@ logger = logging.getLogger(__name__)
 
 AGREEMENT = 0.995
 """In int8 if its answers are the float32 table's on so many of the texts."""
-
-TEMPERATURES = np.geomspace(0.2, 5.0, 65)
 
 
 class SubstituteParameters(Parameters):
@@ -138,26 +137,14 @@ def calibrated(
     Each fold of the texts is answered by a bag trained on the others. The bag comes back with its logits divided by the
     temperature, which costs nothing when it is served.
     """
-    fold = np.random.default_rng(parameters.seed).integers(0, parameters.folds, len(lesson.texts))
-    logits = np.zeros_like(lesson.targets)
-    for number in np.unique(fold):
-        others, own = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
-        if len(others):
-            other = train_bag(lesson.take(others), len(others), bag.features.longest, model, parameters.seed)
-            logits[own] = answer(other)([lesson.texts[row] for row in own], 1)
-    temperature = min(TEMPERATURES, key=lambda t: cross_entropy(logits / t, lesson))
+    logits = out_of_fold(lesson, bag.features.longest, model, parameters.folds, parameters.seed)
+    temperature = find_temperature(logits, lesson)
     truth = lesson.targets.argmax(axis=1)
     thresholds = [find_threshold(logits / temperature, truth, budget) for budget in parameters.budgets]
     for found in thresholds:
         shown = (temperature, found.threshold, found.share, found.budget)
         logger.info("temperature %.2f, from confidence %.3f on it answers %.3f of the texts within budget %g", *shown)
-    return cooled(bag, float(temperature)), thresholds
-
-
-def cross_entropy(logits: np.ndarray, lesson: Lesson) -> float:
-    """Return the weighted mean cross-entropy of logits to the lesson's targets."""
-    each = -(lesson.targets * np.log(softmax(logits) + 1e-9)).sum(axis=1)
-    return float(np.average(each, weights=lesson.weights + 1e-9))
+    return cooled(bag, temperature), thresholds
 
 
 def cooled(bag: Bag, temperature: float) -> Bag:

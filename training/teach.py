@@ -26,6 +26,7 @@ from ledger.stage import run_stage
 from training.added_words import add_words
 from training.backbone import load_backbone, untrained_copy
 from training.batches import length_grouped
+from training.cross_fitting import with_second_opinion
 from training.determinism import make_deterministic
 from training.fine_tune import History, Lesson, Recipe, Watched, fine_tune
 from training.meters import leave_meter
@@ -72,6 +73,7 @@ class TeachParameters(Recipe):
     log: LogParameters
     pretrain_epochs: int = Field(ge=0)
     added_words: int = Field(ge=0)
+    second_opinion: float = Field(ge=0, lt=1)
 
 
 def main(places: Places, usage: Usage) -> None:
@@ -99,7 +101,7 @@ def main(places: Places, usage: Usage) -> None:
     ):
         states = hidden_states(teacher, sequences, Path(scratch) / "hidden_states.npy")
         frozen_s = cpu_seconds() - started
-        lesson = lesson_of(states, training_set, labeled)
+        lesson = lesson_of(states, training_set, labeled, parameters)
         sets = watched_sets(states, training_set, labeled, by, parameters.seed)
         history = fine_tune(teacher, lesson, sets, parameters, places.teach_states / f"{run}.safetensors", log)
         logits = upper_logits(teacher, states)
@@ -203,10 +205,14 @@ def soft_labels(training_set: TrainingSet) -> np.ndarray:
     return np.asarray(training_set.rows["probabilities"].to_list(), dtype=np.float32)
 
 
-def lesson_of(states: list[np.ndarray], training_set: TrainingSet, labeled: np.ndarray) -> Lesson:
-    """Return what the teacher learns from: the labeled rows' states, soft labels and weights."""
-    weights = row_weights(training_set, labeled)
-    return Lesson([states[row] for row in labeled], soft_labels(training_set)[labeled], weights)
+def lesson_of(
+    states: list[np.ndarray], training_set: TrainingSet, labeled: np.ndarray, parameters: TeachParameters
+) -> Lesson:
+    """Return what the teacher learns from: the labeled rows' states, their soft labels and what a bag says of them, their weights."""
+    texts, weights = training_set.rows["text"].gather(labeled).to_list(), row_weights(training_set, labeled)
+    labels, share = soft_labels(training_set)[labeled], parameters.second_opinion
+    targets = with_second_opinion(texts, labels, weights, share, parameters.max_length, parameters.seed)
+    return Lesson([states[row] for row in labeled], targets, weights)
 
 
 def watched_sets(

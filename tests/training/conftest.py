@@ -52,6 +52,7 @@ PARAMETERS = {
     "teach": {
         "pretrain_epochs": 0,
         "added_words": 0,
+        "second_opinion": 0.0,
         "checkpoint": "checkpoint",
         "max_length": 16,
         "pooling": "mean",

@@ -52,6 +52,7 @@ def train(strategy: str, epochs: int, checkpoint: Path, pause_s: float = 0.0, ac
                 state = dict(saved)
             done = int(state.pop("epochs"))
             run.restore(state)
+        run.refuse_unequal(done)
         losses = []
         for epoch in range(done, epochs):
             losses = [run.step(*batch) for batch in batches()]

@@ -120,6 +120,19 @@ def test_when_a_worker_is_killed_the_other_ends_and_both_go_on_from_the_last_epo
     assert_same(found[0], whole)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("ahead", [0, 1])
+def test_machines_that_stand_at_different_epochs_all_refuse(ahead: int, tmp_path: Path):
+    files = [tmp_path / "0.npz", tmp_path / "1.npz"]
+    train("none", 1, files[ahead])
+    workers = [start("multi_worker", files[index], 3, TF_CONFIG=config) for index, config in enumerate(cluster())]
+    for index, worker in enumerate(workers):
+        _, err = worker.communicate(timeout=120)
+        behind = int(index == ahead)
+        assert worker.returncode == 2
+        assert err.splitlines()[-1].startswith(f"error: the machines would go on from different epochs ({behind} are")
+
+
 @pytest.mark.parametrize("index", [0, 1])
 def test_a_worker_whose_fellow_never_comes_ends(index: int):
     workers = json.loads(cluster()[0])["cluster"]["worker"]
