@@ -126,6 +126,9 @@ def to_full_length(engine: Engine, length: int) -> Engine:
 def rate(rung: Rung, texts: Sequence[str], cores: int) -> float:
     """Return the queries a second of all processes together."""
     processes, threads = (cores, 1) if rung.instances else (1, cores)
+    os.environ |= dict.fromkeys(
+        ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), str(threads)
+    )  # NumPy's, read when it is imported
     context = multiprocessing.get_context("spawn")  # a fork would inherit runtimes' threads
     barrier, answered = context.Barrier(processes), context.Queue()
     workers = [
