@@ -15,7 +15,7 @@ from training.litert_format import litert_bytes
 from training.onnx_format import onnx_bytes
 from training.quantization import layers, uniform
 from training.quantize_probe import open_model, ranges
-from training.runtime import _litert, _onnx
+from training.runtime import litert_engine, onnx_engine
 
 SHAPE = replace(TINY_SHAPE, width=64, feedforward=200, vocabulary=300, heads=3, head_width=16, positions=32)
 PRECISIONS = ["float32", "int8", "int8_static", "int4"]
@@ -47,7 +47,7 @@ def engine(form: str, precision: str, shape, folder: Path):
     path = folder / f"model.{form}"
     content = written(form, uniform(shape, precision), shape, weights)
     path.write_bytes(content)
-    return build(shape, weights), {"litert": _litert, "onnx": _onnx}[form](path, 1), content
+    return build(shape, weights), {"litert": litert_engine, "onnx": onnx_engine}[form](path, 1), content
 
 
 @pytest.mark.parametrize("shape", [SHAPE, GELU, GELU_TANH, ADAPTED], ids=["relu", "gelu", "gelu_tanh", "adapted"])

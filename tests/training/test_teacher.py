@@ -11,7 +11,7 @@ from training.inference import predict_logits
 from training.litert_format import litert_bytes
 from training.onnx_format import onnx_bytes
 from training.quantization import uniform
-from training.runtime import _litert, _onnx
+from training.runtime import litert_engine, onnx_engine
 from training.teacher import (
     hidden_states,
     plain_shape,
@@ -94,10 +94,10 @@ def test_a_method_trains_its_own_weights_and_what_is_exported_is_the_same_functi
     np.testing.assert_allclose(predict_logits(model, SEQUENCES), logits, rtol=1e-4, atol=1e-5)
     path = tmp_path / "model.onnx"
     path.write_bytes(onnx_bytes(shape, after, uniform(shape, "float32")))
-    served = np.concatenate([_onnx(path, 1)(sequence[None]) for sequence in SEQUENCES])
+    served = np.concatenate([onnx_engine(path, 1)(sequence[None]) for sequence in SEQUENCES])
     np.testing.assert_allclose(served, logits, rtol=1e-3, atol=1e-4)
     path.write_bytes(litert_bytes(shape, after, uniform(shape, "float32")))
-    served = np.concatenate([_litert(path, 1)(sequence[None]) for sequence in SEQUENCES])
+    served = np.concatenate([litert_engine(path, 1)(sequence[None]) for sequence in SEQUENCES])
     np.testing.assert_allclose(served, logits, rtol=1e-3, atol=1e-4)
 
 
