@@ -77,6 +77,7 @@ OWN: dict[str, dict[str, dict[str, Any]]] = {
 }
 """Of one set: 77 intents need more steps, and these are in Albanian, which MiniLM does not know."""
 REQUESTS = 300
+LARGEST = ("student", "litert", "float32")
 
 
 def prepare(name: str, gold_set: GoldSet, root: Path) -> Places:
@@ -88,19 +89,24 @@ def prepare(name: str, gold_set: GoldSet, root: Path) -> Places:
         for section, keys in changes.items():
             document[section] |= keys
     (root / "params.yaml").write_text(yaml.safe_dump(document), encoding="utf-8")
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
     for stage in STAGES:
         done, started = root / "done" / f"{name}-{stage}", time.perf_counter()
         if not done.exists():
-            command = (sys.executable, "-m", f"training.{stage}", name)
-            ran = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
-            if ran.returncode:
-                sys.exit(f"{name}: {stage} failed\n{ran.stderr[-2000:]}")
+            run_stage(stage, name, root)
             done.parent.mkdir(exist_ok=True)
             done.write_text(f"{time.perf_counter() - started:.1f}")
         logger.info("%s: %s, %s s", name, stage, done.read_text())
     write_int8_teacher(places)
     return places
+
+
+def run_stage(stage: str, app: str, root: Path) -> None:
+    """Run a stage of training in a project; end with what it said last where it fails."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    command = (sys.executable, "-m", f"training.{stage}", app)
+    ran = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
+    if ran.returncode:
+        sys.exit(f"{app}: {stage} failed\n{ran.stderr[-2000:]}")
 
 
 def write_int8_teacher(places: Places) -> None:
@@ -163,8 +169,8 @@ def measure_set(name: str, root: Path, seed: int) -> dict[str, Any]:
     """Make, choose, and measure on test."""
     gold_set = read_gold_set(name)
     places = prepare(name, gold_set, root)
-    asked = read_yaml(ROOT / PARAMETERS_FILE)["evaluate"]
-    parameters = EvaluateParameters.model_validate(asked)
+    asked = read_yaml(ROOT / PARAMETERS_FILE)
+    parameters = EvaluateParameters.model_validate(asked["evaluate"])
     folders = candidate_folders(places.candidates, places.substitutes)
     measured = measure(folders, sample(read_training_set(places.training_set)), parameters)
     chosen = choose(measured, parameters.gates)
@@ -203,15 +209,13 @@ def measure_set(name: str, root: Path, seed: int) -> dict[str, Any]:
         ours["retained"] = report[role]["macro_f1"] / report["teacher"]["macro_f1"]
         ours["retained_interval"] = retained_interval(truth, predicted[role], predicted["teacher"], classes, seed)
         report[role] = ours
-    floats = [
-        name for name in folders if name.startswith("student-") and name.endswith("litert-float32")
-    ]  # the largest alone
-    whole, whole_int8 = folders[floats[0]], folders[floats[0].replace("float32", "int8")]
-    ladder = rungs(named["teacher"], whole, whole_int8, named["student"], named["chosen"])
-    price = read_yaml(ROOT / PARAMETERS_FILE)["prices"]["cpu_hour"]
+    # Of the students, the largest alone is written in float32.
+    whole = next(each.name for each in networks if (each.role, each.format, each.precision) == LARGEST)
+    largest = (folders[whole], folders[whole.replace("float32", "int8")])
+    ladder = rungs(named["teacher"], *largest, named["student"], named["chosen"])
     return report | {
         "sizes": sizes(measured, chosen.teacher),
-        "ladder": climb(ladder, texts, truth, classes, price),
+        "ladder": climb(ladder, texts, truth, classes, asked["prices"]["cpu_hour"]),
     }
 
 

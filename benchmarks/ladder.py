@@ -48,6 +48,11 @@ class Rung:
     padded: bool = False
     instances: bool = False
 
+    @property
+    def model(self) -> tuple[Path, bool]:
+        """What its answers depend on."""
+        return self.folder, self.padded
+
 
 def rungs(teacher: Path, whole: Path, whole_int8: Path, student: Path, chosen: Path) -> list[Rung]:
     """Return the ladder's rungs: of the teacher, the largest student, the cheapest network that passes, and what is chosen."""
@@ -85,9 +90,10 @@ def climb(
     for _ in range(ROUNDS):
         for number, rung in enumerate(ladder):
             best[number] = max(best[number], rate(rung, texts, cores))
+    answered = {rung.model: opened(rung, 1).predict(texts).argmax(axis=1) for rung in ladder}
     found = []
     for rung, queries_s in zip(ladder, best, strict=True):
-        answers = opened(rung, 1).predict(texts).argmax(axis=1)
+        answers = answered[rung.model]
         found.append(
             {
                 "step": rung.step,
@@ -116,9 +122,7 @@ def to_full_length(engine: Engine, length: int) -> Engine:
     """Pad every batch to the longest text the model takes, as one does who exports a graph of one shape."""
 
     def run(batch: np.ndarray) -> np.ndarray:
-        whole = np.zeros((len(batch), length), dtype=np.int32)
-        whole[:, : batch.shape[1]] = batch
-        return engine(whole)
+        return engine(np.pad(batch, ((0, 0), (0, length - batch.shape[1]))))
 
     return run
 
@@ -126,9 +130,8 @@ def to_full_length(engine: Engine, length: int) -> Engine:
 def rate(rung: Rung, texts: Sequence[str], cores: int) -> float:
     """Return the queries a second of all processes together."""
     processes, threads = (cores, 1) if rung.instances else (1, cores)
-    os.environ |= dict.fromkeys(
-        ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), str(threads)
-    )  # NumPy's, read when it is imported
+    # NumPy's, which reads them as it is imported.
+    os.environ |= dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), str(threads))
     context = multiprocessing.get_context("spawn")  # a fork would inherit runtimes' threads
     barrier, answered = context.Barrier(processes), context.Queue()
     workers = [

@@ -10,10 +10,7 @@ differs, the cut out of the teacher included. Both answer the test rows in float
 
 import argparse
 import json
-import os
-import resource
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,7 +18,9 @@ from typing import Any
 import numpy as np
 import yaml
 
+from benchmarks.compression import run_stage
 from benchmarks.gold_sets import SETS, read_gold_set
+from ledger.meter import cpu_seconds
 from ledger.parameters import read_yaml
 from ledger.places import Places
 from training.elastic_classifier import build
@@ -30,8 +29,6 @@ from training.model_files import Model, read_model
 from training.quality import accuracy, macro_f1, retained_interval
 from training.shape import Size, slice_weights
 from training.tokenization import encode
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 def train(project: Path, into: Path, app: str, changes: dict[str, Any]) -> float:
@@ -44,19 +41,9 @@ def train(project: Path, into: Path, app: str, changes: dict[str, Any]) -> float
     document = read_yaml(project / "params.yaml")
     document["distill"] |= changes
     (into / "params.yaml").write_text(yaml.safe_dump(document), encoding="utf-8")
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    before = cpu_of_children()
-    command = (sys.executable, "-m", "training.distill", app)
-    ran = subprocess.run(command, cwd=into, env=environment, capture_output=True, text=True, check=False)
-    if ran.returncode:
-        sys.exit(f"{app}: distill failed\n{ran.stderr[-2000:]}")
-    return cpu_of_children() - before
-
-
-def cpu_of_children() -> float:
-    """Return the CPU seconds of all processes that were started and have ended."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+    before = cpu_seconds()
+    run_stage("distill", app, into)
+    return cpu_seconds() - before
 
 
 def alone(size: Size) -> dict[str, Any]:
