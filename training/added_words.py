@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
-from ledger.errors import CheckpointError
 from training.backbone import with_table
+from training.vocabulary import wordpiece_document
 
 LEAST_TEXTS = 3
 """Texts that must have a word: what is seen less often is better spelled."""
@@ -51,15 +51,14 @@ def with_words(tokenizer: Tokenizer, words: Iterable[str], source: Path) -> Toke
     CheckpointError
         If the tokenizer is not a WordPiece one.
     """
-    document = json.loads(tokenizer.to_str())
-    model = document["model"]
-    if model.get("type") != "WordPiece":
-        raise CheckpointError(
-            f"{source}: expected a WordPiece tokenizer (BERT), got {model.get('type')}; set teach.added_words to 0"
-        )
-    first = max(tokenizer.get_vocab().values()) + 1
-    model["vocab"] |= {word: first + number for number, word in enumerate(words)}
+    document = wordpiece_document(tokenizer, source, "; set teach.added_words to 0")
+    document["model"]["vocab"] |= {word: number for number, word in enumerate(words, start=next_id(tokenizer))}
     return Tokenizer.from_str(json.dumps(document))
+
+
+def next_id(tokenizer: Tokenizer) -> int:
+    """Return the id behind all that the tokenizer has."""
+    return int(max(tokenizer.get_vocab().values())) + 1
 
 
 def with_first_vectors(table: np.ndarray, first: int, pieces: Iterable[list[int]]) -> np.ndarray:
@@ -86,6 +85,5 @@ def add_words(
         return backbone, tokenizer, 0
     pieces = frequent_words(tokenizer, texts, most)
     larger = with_words(tokenizer, pieces, source)
-    first = max(tokenizer.get_vocab().values()) + 1
-    table = with_first_vectors(np.asarray(backbone.token_embedding.embeddings), first, pieces.values())
+    table = with_first_vectors(np.asarray(backbone.token_embedding.embeddings), next_id(tokenizer), pieces.values())
     return with_table(backbone, table), larger, len(pieces)

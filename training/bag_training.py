@@ -63,6 +63,16 @@ def frequent_keys(hashes: list[np.ndarray], rows: int, min_count: int) -> np.nda
     return np.sort(keys[kept if len(kept) else order])
 
 
+def table_rows(
+    texts: list[str], originals: int, features: Features, rows: int, min_count: int
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Return the hashes that get a row, by the first ``originals`` texts (`frequent_keys`), and the rows of every text's features."""
+    extract = extractor(features)
+    hashes = [extract(text) for text in texts]
+    keys = frequent_keys(hashes[:originals], rows, min_count)
+    return keys, [rows_of(keys, one) for one in hashes]
+
+
 def train_bag(lesson: Lesson, originals: int, longest: int, parameters: BagParameters, seed: int) -> Bag:
     """Train a bag: the weighted cross-entropy to the targets, Adam on the rows a batch has (lazily), features dropped at random.
 
@@ -80,9 +90,7 @@ def train_bag(lesson: Lesson, originals: int, longest: int, parameters: BagParam
         Of the order, of what is dropped and of the first weights.
     """
     features = Features(parameters.words, parameters.characters, longest)
-    hashes = [extractor(features)(text) for text in lesson.texts]
-    keys = frequent_keys(hashes[:originals], parameters.rows, parameters.min_count)
-    rows = [rows_of(keys, one) for one in hashes]
+    keys, rows = table_rows(lesson.texts, originals, features, parameters.rows, parameters.min_count)
     random = np.random.default_rng(seed)
     table, head = first_weights(len(keys), lesson, parameters.width, random)
     steps = parameters.epochs * -(-len(rows) // parameters.batch_size)

@@ -42,15 +42,15 @@ class Convolution:
     table: np.ndarray
     head: dict[str, np.ndarray]
 
-    @property
-    def features(self) -> Features:
-        """What a text is taken apart into: words alone."""
-        return Features(1, (0, 0), self.longest)
+
+def words_of(longest: int) -> Features:
+    """Return what a text is taken apart into: words alone, so many at most."""
+    return Features(1, (0, 0), longest)
 
 
 def answer(model: Convolution) -> Answer:
     """Return the function that answers texts; a text's answer depends on no other text."""
-    extract, keys, table, edge = extractor(model.features), model.keys, model.table, model.window - 1
+    extract, keys, table, edge = extractor(words_of(model.longest)), model.keys, model.table, model.window - 1
     filters, thresholds, linear, bias = (model.head[name] for name in ("filters", "thresholds", "linear", "bias"))
     width, last = table.shape[1], len(keys) - 1
 

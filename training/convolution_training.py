@@ -9,9 +9,8 @@ from pydantic import Field
 from scipy.sparse import csr_matrix
 
 from ledger.parameters import Parameters
-from training.bag import Features, extractor, rows_of
-from training.bag_training import Adam, Lesson, batches, frequent_keys
-from training.convolution import Convolution
+from training.bag_training import Adam, Lesson, batches, table_rows
+from training.convolution import Convolution, words_of
 from training.runtime import softmax
 
 
@@ -67,10 +66,7 @@ def train_convolution(
     seed : int
         Of the order, of what is dropped and of the first weights.
     """
-    extract = extractor(Features(1, (0, 0), longest))
-    hashes = [extract(text) for text in lesson.texts]
-    keys = frequent_keys(hashes[:originals], parameters.rows, parameters.min_count)
-    rows = [rows_of(keys, one) for one in hashes]
+    keys, rows = table_rows(lesson.texts, originals, words_of(longest), parameters.rows, parameters.min_count)
     random = np.random.default_rng(seed)
     table, head = first_weights(len(keys), lesson, parameters, random)
     steps = parameters.epochs * -(-len(rows) // parameters.batch_size)

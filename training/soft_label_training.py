@@ -85,7 +85,7 @@ class SoftLabelTraining:
         DistributionError
             If they differ, on every machine: they would train different networks as if they were one.
         """
-        if self._parts == self.accumulate:  # one replica
+        if self.strategy.num_replicas_in_sync == 1:
             return
 
         def told() -> Any:

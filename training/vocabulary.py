@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -13,6 +14,21 @@ from ledger.errors import CheckpointError
 def used_ids(sequences: Iterable[np.ndarray]) -> set[int]:
     """Return the distinct token ids of encoded texts."""
     return {int(token) for sequence in sequences for token in np.unique(sequence)}
+
+
+def wordpiece_document(tokenizer: Tokenizer, source: Path, advice: str = "") -> dict[str, Any]:
+    """Return what the tokenizer's file holds.
+
+    Raises
+    ------
+    CheckpointError
+        If it is not a WordPiece one; ``source`` says where it came from, ``advice`` what to do.
+    """
+    document: dict[str, Any] = json.loads(tokenizer.to_str())
+    kind = document["model"].get("type")
+    if kind != "WordPiece":
+        raise CheckpointError(f"{source}: expected a WordPiece tokenizer (BERT), got {kind}{advice}")
+    return document
 
 
 def prune_tokenizer(tokenizer: Tokenizer, used: set[int], source: Path) -> tuple[Tokenizer, np.ndarray]:
@@ -43,10 +59,8 @@ def prune_tokenizer(tokenizer: Tokenizer, used: set[int], source: Path) -> tuple
     CheckpointError
         If the tokenizer is not a WordPiece one.
     """
-    document = json.loads(tokenizer.to_str())
+    document = wordpiece_document(tokenizer, source)
     model = document["model"]
-    if model.get("type") != "WordPiece":
-        raise CheckpointError(f"{source}: expected a WordPiece tokenizer (BERT), got {model.get('type')}")
     prefix = model["continuing_subword_prefix"]
     special = {token["id"] for token in document["added_tokens"]}
     kept = sorted(

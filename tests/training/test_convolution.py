@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from training.bag import extractor, rows_of
 from training.bag_training import Lesson
-from training.convolution import Convolution, answer, as_int8, convolution_bytes, read_convolution
+from training.convolution import Convolution, answer, as_int8, convolution_bytes, read_convolution, words_of
 from training.convolution_training import (
     ConvolutionParameters,
     first_weights,
@@ -39,7 +39,7 @@ WORDS = ("not", "good", "bad", "film", "very", "a", "it", "was")
 def random_model(window: int = 3, seed: int = 0) -> Convolution:
     random = np.random.default_rng(seed)
     text = " ".join(WORDS)
-    keys = np.unique(extractor(Convolution(20, 1, np.empty(0), np.empty(0), {}).features)(text))
+    keys = np.unique(extractor(words_of(20))(text))
     lesson = Lesson([text], np.full((1, 3), 1 / 3, np.float32), np.ones(1, np.float32))
     table, head = first_weights(len(keys), lesson, PARAMETERS.model_copy(update={"window": window}), random)
     head["thresholds"] = random.normal(0, 0.1, 10).astype(np.float32)
@@ -52,7 +52,7 @@ texts = st.lists(st.lists(st.sampled_from((*WORDS, "unseen")), max_size=12).map(
 @given(texts=texts, window=st.integers(1, 4))
 def test_training_sees_what_serving_answers(texts: list[str], window: int):
     model = random_model(window)
-    rows = [rows_of(model.keys, extractor(model.features)(text)) for text in texts]
+    rows = [rows_of(model.keys, extractor(words_of(model.longest))(text)) for text in texts]
     used, numbers = padded(rows, window)
     vectors = np.concatenate([model.table[used], np.zeros((1, 6), np.float32)])[numbers]
     seen = see(vectors, np.array([len(one) for one in rows]), model.head, window)
