@@ -194,13 +194,19 @@ class Repository:
         -------
         list of str
             Dependencies that were edited while the stage ran. dvc.lock says what they were when it started, so that it runs again.
+
+        Raises
+        ------
+        Busy
+            If another process works on a file of the stage; ask again later.
         """
         with self.locked() as repo, repo.scm_context(quiet=True):
             self.release(owner)
-            stage = self._open.pop(address)
+            stage = self._open[address]
             edited = [str(dep) for dep in stage.deps if dep.workspace_status()]
             with _busy():
                 self._keep(stage, cached=not edited)
+            del self._open[address]  # kept: who found it busy asks again
             return edited
 
     def mend_cache(self) -> list[str]:

@@ -1,9 +1,11 @@
 """Stages that are run, joined, adopted, ended: on a real repository of DVC's, without Prefect."""
 
 import errno
+import json
 import subprocess
 import sys
 import time
+from threading import Thread
 
 import psutil
 import pytest
@@ -114,6 +116,21 @@ def test_what_had_finished_when_the_run_was_killed_is_kept(tmp_path, notes, monk
     time.sleep(1.5)
     outcomes, said = run_all(root, monkeypatch)
     assert outcomes == [Outcome.JOINED] and "a run that was ended had finished it" in said
+    assert status(root) == CLEAN and notes.read_text().split() == ["a.txt"]
+
+
+def test_what_had_finished_is_kept_once_nobody_else_is_at_its_output(tmp_path, notes, monkeypatch):
+    root = make(tmp_path / "p", {"a": copying("in.txt", "a.txt", "sleep 0.5")}, in__txt="x")
+    start_in_another_process(root, "a.txt").kill()
+    time.sleep(1.5)
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(4)", "dvc"]) as other:
+        busy = {"write": {str(root / "a.txt"): {"pid": other.pid, "cmd": "dvc checkout"}}, "read": {}}
+        (root / ".dvc/tmp/rwlock").write_text(json.dumps(busy))
+        Thread(target=other.wait, daemon=True).start()  # DVC takes a process that nobody waits for to live on
+        outcomes, said = run_all(root, monkeypatch)
+        assert other.poll() is not None
+    assert outcomes == [Outcome.JOINED]
+    assert said[0] == "a run that was ended had finished it" and said[1].startswith("waiting: ")
     assert status(root) == CLEAN and notes.read_text().split() == ["a.txt"]
 
 
