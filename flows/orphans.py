@@ -18,6 +18,9 @@ PORT_TAKEN = 3
 """What such a server exits with where another program has its port; Prefect then looks for another one."""
 
 
+QUIET = {"PREFECT_LOGGING_ROOT_LEVEL": "CRITICAL"}
+"""Set for this run's own server alone. What it is amid as it is told to stop it breaks off, which SQLAlchemy reports, with a
+traceback, to whoever reads the run's output (sqlalchemy 2.0 pool/base.py, _finalize_fairy); Prefect's own errors stay."""
 LOOK_EVERY = 0.5
 """Seconds between two looks whether it lives."""
 
@@ -45,7 +48,14 @@ def end_orphans() -> list[int]:
 
 @contextlib.contextmanager
 def server_kept() -> Iterator[None]:
-    """Start this run's own server again where it has died: on its port, with its database, so that Prefect's clients find it again."""
+    """Start this run's own server, where none is named, and again where it has died: on its port, with its database."""
+    from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_EPHEMERAL_ENABLED
+
+    if not PREFECT_API_URL.value() and PREFECT_SERVER_EPHEMERAL_ENABLED.value():
+        from prefect.server.api.server import SubprocessASGIServer
+
+        with _quiet():
+            SubprocessASGIServer().start()  # the one that Prefect's clients ask for
     over = threading.Event()
     keeping = threading.Thread(target=_keep_server, args=(over,), daemon=True, name="pricecut-server")
     keeping.start()
@@ -64,7 +74,19 @@ def _keep_server(over: threading.Event) -> None:
             process = getattr(server, "server_process", None)
             if process is not None and server.running and process.poll() not in (None, PORT_TAKEN):
                 log.warning("this run's Prefect server has died (%s): starting it again", process.returncode)
-                server.server_process = server._run_uvicorn_command()
+                with _quiet():
+                    server.server_process = server._run_uvicorn_command()
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    added = {name: value for name, value in QUIET.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)
 
 
 def _lives(pid: int) -> bool:

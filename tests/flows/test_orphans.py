@@ -58,6 +58,29 @@ def test_a_run_whose_own_server_is_killed_starts_it_again_and_goes_through(tmp_p
     assert not living(tmp_path)
 
 
+KEPT = """
+import os
+from pathlib import Path
+from flows.settings import apply_settings
+apply_settings()
+from flows.orphans import server_kept
+with server_kept():
+    from prefect.server.api.server import SubprocessASGIServer
+    server = SubprocessASGIServer().server_process
+    print(any(entry == "PREFECT_LOGGING_ROOT_LEVEL=CRITICAL" for entry in Path(f"/proc/{server.pid}/environ").read_text().split(chr(0))))
+    print("PREFECT_LOGGING_ROOT_LEVEL" in os.environ)
+"""
+
+
+def test_a_runs_own_server_says_nothing_as_it_is_broken_off_and_the_run_itself_still_does(tmp_path):
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    env["PREFECT_HOME"] = str(tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", KEPT], env=env, capture_output=True, text=True, timeout=170, check=False
+    )
+    assert done.stdout.split() == ["True", "False"], done.stderr
+
+
 def test_a_run_names_itself(monkeypatch):
     monkeypatch.delenv("PRICECUT_FLOW", raising=False)
     own_what_starts()
