@@ -1,10 +1,11 @@
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.choice import Gates, Measured, best_teacher, choose, cost, front, misses, rounded
+from training.choice import Confidence, Gates, Measured, best_teacher, choose, cost, front, misses, rounded, sure_of
 
 GATES = Gates(retained_macro_f1=0.95, bytes=5_000_000, latency_ms=2.0)
 TEACHER = Measured(
@@ -111,6 +112,25 @@ def test_the_low_end_of_the_interval_may_have_to_pass():
     assert not misses(unsure, TEACHER, GATES)
     lower = GATES.model_copy(update={"confidence": "lower"})
     assert misses(unsure, TEACHER, lower) == pytest.approx({"retained_macro_f1": 0.02})
+
+
+def test_a_standard_error_may_have_to_be_spared():
+    gates = GATES.model_copy(update={"confidence": "standard_error"})
+    same = replace(student("a", 1_000_000, 0.1, 0.9), retained_interval=[1.0, 1.0])
+    other = replace(same, retained_interval=[0.86, 1.1344])  # as often right, on other rows: 1 - 0.2744 / 3.92
+    assert not misses(same, TEACHER, gates)
+    assert misses(other, TEACHER, gates) == pytest.approx({"retained_macro_f1": 0.02})
+    assert not misses(other, TEACHER, GATES)
+
+
+@given(st.floats(0.1, 1), st.floats(0, 0.5), st.floats(0, 0.5))
+def test_the_surer_the_gate_the_less_passes(f1: float, below: float, above: float):
+    retained = f1 / TEACHER.macro_f1
+    it = replace(student("a", 1, 0.1, f1), retained_interval=[retained - below, retained + above])
+    held = {each: sure_of(it, TEACHER, each) for each in get_args(Confidence)}
+    assert held["point"] >= held["standard_error"]
+    if above <= 2.92 * below:  # an interval that leans to the other side has its low end close by
+        assert held["standard_error"] >= held["lower"] - 1e-9
 
 
 def test_optional_gates():
