@@ -1,8 +1,9 @@
 """What compression keeps and cuts, on gold labels: the chosen candidate beside the teacher, and beside what one would use instead.
 
 Each set goes through the stages ``teach``, ``distill``, ``substitute`` and ``compress`` in a project of its own, with params.yaml's
-parameters but for OVER and OWN. The choice is `training.choice`'s, on rows held back from train; test rows are read after it. Every
-latency is that of one request, tokenizing included, one thread, the median, all classifiers in turn (`training.latency`).
+parameters but for OVER and OWN. The choice is `training.choice`'s, on rows held back from train, each share of the teacher's score less a
+standard error (`confidence: standard_error`; `benchmarks.gate` says why); test rows are read after it. Every latency is that of one
+request, tokenizing included, one thread, the median, all classifiers in turn (`training.latency`).
 
 - ``size_ratio``, ``latency_ratio``: the teacher in LiteRT, fp32, at true lengths, divided by the chosen candidate; ``retained``: the
   chosen one's macro-F1 divided by the teacher's, on test. ``latency_ratio_onnx_int8``: the teacher in ONNX Runtime, dynamic int8.
@@ -76,6 +77,9 @@ OWN: dict[str, dict[str, dict[str, Any]]] = {
     }
 }
 """Of one set: 77 intents need more steps, and these are in Albanian, which MiniLM does not know."""
+PARAMETERS = EvaluateParameters.model_validate(read_yaml(ROOT / PARAMETERS_FILE)["evaluate"])
+GATES = PARAMETERS.gates.model_copy(update={"confidence": "standard_error"})
+"""params.yaml's, and a standard error: sets that have only a hundred rows to choose by should not be judged by luck."""
 REQUESTS = 300
 LARGEST = ("student", "litert", "float32")
 
@@ -169,13 +173,11 @@ def measure_set(name: str, root: Path, seed: int) -> dict[str, Any]:
     """Make, choose, and measure on test."""
     gold_set = read_gold_set(name)
     places = prepare(name, gold_set, root)
-    asked = read_yaml(ROOT / PARAMETERS_FILE)
-    parameters = EvaluateParameters.model_validate(asked["evaluate"])
     folders = candidate_folders(places.candidates, places.substitutes)
-    measured = measure(folders, sample(read_training_set(places.training_set)), parameters)
-    chosen = choose(measured, parameters.gates)
+    measured = measure(folders, sample(read_training_set(places.training_set)), PARAMETERS)
+    chosen = choose(measured, GATES)
     networks = [each for each in measured if each.role == "teacher" or each.format in ("litert", "onnx")]
-    student = choose(networks, parameters.gates)
+    student = choose(networks, GATES)
 
     rivals = places.root / "rivals" / name / "teacher-onnx-int8"
     named = {
@@ -214,8 +216,9 @@ def measure_set(name: str, root: Path, seed: int) -> dict[str, Any]:
     largest = (folders[whole], folders[whole.replace("float32", "int8")])
     ladder = rungs(named["teacher"], *largest, named["student"], named["chosen"])
     return report | {
+        "by_point": choose(measured, PARAMETERS.gates).student.name,
         "sizes": sizes(measured, chosen.teacher),
-        "ladder": climb(ladder, texts, truth, classes, asked["prices"]["cpu_hour"]),
+        "ladder": climb(ladder, texts, truth, classes, read_yaml(ROOT / PARAMETERS_FILE)["prices"]["cpu_hour"]),
     }
 
 
