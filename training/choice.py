@@ -17,12 +17,13 @@ Confidence = Literal["point", "standard_error", "lower"]
 
 
 class Gates(Parameters):
-    """What a candidate has to keep to: ``evaluate.gates`` of ``params.yaml``; the last three are asked only where they stand there."""
+    """What a candidate has to keep to: ``evaluate.gates`` of ``params.yaml``; the last four are asked only where they stand there."""
 
     retained_macro_f1: float = Field(ge=0)
     bytes: int = Field(gt=0)
     latency_ms: float = Field(gt=0)
     confidence: Confidence = "point"
+    latency_p95_ms: float | None = Field(default=None, gt=0)
     robustness: float | None = Field(default=None, ge=0, le=1)
     worst_slice: float | None = Field(default=None, ge=0, le=1)
 
@@ -124,7 +125,7 @@ def sure_of(candidate: Measured, teacher: Measured, confidence: Confidence) -> f
 def misses(candidate: Measured, teacher: Measured, gates: Gates) -> dict[str, float]:
     """Return by how much a candidate fails each gate; empty if it passes all.
 
-    ``retained_macro_f1`` is missed by a share of the teacher's macro-F1, ``bytes`` by bytes, ``latency_ms`` by ms,
+    ``retained_macro_f1`` is missed by a share of the teacher's macro-F1, ``bytes`` by bytes, ``latency_ms`` and ``latency_p95_ms`` by ms,
     ``robustness`` and ``worst_slice`` by accuracy. What has to reach ``retained_macro_f1`` is said by ``confidence``: see `sure_of`.
     """
     over = {
@@ -132,6 +133,8 @@ def misses(candidate: Measured, teacher: Measured, gates: Gates) -> dict[str, fl
         "bytes": float(candidate.bytes - gates.bytes),
         "latency_ms": candidate.latency_ms - gates.latency_ms,
     }
+    if gates.latency_p95_ms is not None and candidate.latency_p95_ms is not None:
+        over["latency_p95_ms"] = candidate.latency_p95_ms - gates.latency_p95_ms
     if gates.robustness is not None and candidate.robustness_drop is not None:
         over["robustness"] = candidate.robustness_drop - gates.robustness
     if gates.worst_slice is not None and candidate.worst_slice is not None:

@@ -138,4 +138,7 @@ def test_optional_gates():
     weak = replace(student("a", 1_000_000, 0.1, 0.9), robustness_drop=0.12, worst_slice=0.7)
     assert misses(weak, TEACHER, gates) == pytest.approx({"robustness": 0.07, "worst_slice": 0.1})
     assert not misses(weak, TEACHER, GATES)
+    cascade = replace(student("a", 1_000_000, 0.1, 0.9), latency_p95_ms=3.0)  # fast where its bag is sure
+    assert misses(cascade, TEACHER, GATES.model_copy(update={"latency_p95_ms": 2.0})) == {"latency_p95_ms": 1.0}
+    assert not misses(cascade, TEACHER, GATES)
     assert set(GATES.asked()) == {"retained_macro_f1", "bytes", "latency_ms"}
