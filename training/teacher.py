@@ -12,6 +12,7 @@ from keras import ops
 
 from training.backbone import activation_of, epsilon_of
 from training.batches import by_length
+from training.layers.adapted_encoder import AdaptedEncoder
 from training.layers.adapter import Adapter
 from training.layers.masked_mean_pooling import MaskedMeanPooling
 from training.shape import Shape
@@ -101,7 +102,7 @@ def split_teacher(
         if method == "adapters":
             pair = _adapters(backbone, layer, rank)
             adapters.append(pair)
-            x = _adapted(layer, x, mask, *pair)
+            x = AdaptedEncoder(layer, *pair, name=f"{layer.name}_adapted")(x, mask)
         else:
             if method == "lora":
                 _enable_lora(layer, rank)
@@ -162,15 +163,6 @@ def _adapters(backbone: Any, layer: Any, bottleneck: int) -> tuple[Adapter, Adap
         Adapter(*sizes, name=f"{layer.name}_attention_adapter"),
         Adapter(*sizes, name=f"{layer.name}_feedforward_adapter"),
     )
-
-
-def _adapted(layer: Any, x: Any, mask: Any, after_attention: Adapter, after_feedforward: Adapter) -> Any:
-    """Run a TransformerEncoder's own parts, each of its two halves followed by an adapter, before the residual."""
-    seen = ops.expand_dims(ops.cast(mask, "bool"), 1)
-    attended = layer._self_attention_dropout(layer._self_attention_layer(query=x, value=x, attention_mask=seen))
-    x = layer._self_attention_layer_norm(x + after_attention(attended))
-    inner = layer._feedforward_output_dense(layer._feedforward_intermediate_dense(x))
-    return layer._feedforward_layer_norm(x + after_feedforward(layer._feedforward_dropout(inner)))
 
 
 def whole_inputs(token_ids: Any) -> dict[str, Any]:

@@ -101,9 +101,25 @@ def test_a_method_trains_its_own_weights_and_what_is_exported_is_the_same_functi
     np.testing.assert_allclose(served, logits, rtol=1e-3, atol=1e-4)
 
 
-def test_untrained_adapters_change_nothing(checkpoint: Path, tmp_path: Path):
+@pytest.mark.parametrize("method", METHODS)
+def test_every_layer_may_learn(checkpoint: Path, method: str, tmp_path: Path):
+    teacher = split_teacher(load_backbone(checkpoint), 2, 2, 0.1, method, rank=4)
+    states = hidden_states(teacher, SEQUENCES, tmp_path / "states.npy")
+    before = plain_weights(teacher)
+    teacher.upper.compile(optimizer=keras.optimizers.Adam(0.01), loss="mse")
+    for _ in range(3):
+        teacher.upper.train_on_batch(upper_inputs(states), np.eye(2, dtype=np.float32)[[0, 1, 0]])
+    after = plain_weights(teacher)
+    moved = {name.partition("/")[0] for name in before if not np.array_equal(before[name], after[name])}
+    assert {"block_0", "block_1", "head"} <= moved
+    answers = predict_logits(build(plain_shape(teacher), after), SEQUENCES)
+    np.testing.assert_allclose(answers, upper_logits(teacher, states), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_untrained_adapters_change_nothing(checkpoint: Path, layers: int, tmp_path: Path):
     plain, adapted = (
-        split_teacher(load_backbone(checkpoint), 2, 1, 0.1, method, rank=4) for method in ("layers", "adapters")
+        split_teacher(load_backbone(checkpoint), 2, layers, 0.1, method, rank=4) for method in ("layers", "adapters")
     )
     adapted.upper.get_layer("head").set_weights(plain.upper.get_layer("head").get_weights())
     found = [
