@@ -126,7 +126,7 @@ def measure(file: Path, rows: int | None) -> dict[str, Any]:
 
 
 def device() -> str:
-    """Return what the backend computes on."""
+    """Return what the backend computes on; of TensorFlow the processor's kind, as no device of its own is looked for."""
     if keras.backend.backend() == "jax":
         jax = importlib.import_module("jax")  # not in the lock: it is brought where this is measured
         return str(jax.devices()[0].device_kind)
@@ -145,6 +145,8 @@ def main() -> None:
     parser.add_argument("--measure", type=Path, help="a file that --prepare has written")
     parser.add_argument("--rows", type=int, help="so many train rows only")
     arguments = parser.parse_args()
+    if not (arguments.prepare or arguments.measure):
+        parser.error("expected --prepare FILE or --measure FILE")
     if arguments.prepare:
         prepare(arguments.set, arguments.prepare)
     if arguments.measure:

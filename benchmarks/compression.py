@@ -7,6 +7,7 @@ request, tokenizing included, one thread, the median, all classifiers in turn (`
 
 - ``size_ratio``, ``latency_ratio``: the teacher in LiteRT, fp32, at true lengths, divided by the chosen candidate; ``retained``: the
   chosen one's macro-F1 divided by the teacher's, on test. ``latency_ratio_onnx_int8``: the teacher in ONNX Runtime, dynamic int8.
+- ``passed``: whether it passed the gates, else it is the one with the best macro-F1; ``by_point``: what ``confidence: point`` would choose.
 - ``network``: the same of the cheapest passing *network* (no bag, no cascade), so that neither hides the other.
 - ``tfidf``, ``static``: scikit-learn's TF-IDF + logistic regression, and a Model2Vec-style model: the checkpoint's vector of each
   token, principal axes, weights by rank, their mean, logistic regression.
@@ -220,7 +221,7 @@ def measure_set(name: str, root: Path, seed: int) -> dict[str, Any]:
     largest = (folders[whole], folders[whole.replace("float32", "int8")])
     ladder = rungs(named["teacher"], *largest, named["student"], named["chosen"])
     return report | {
-        "by_point": choose(measured, PARAMETERS.gates).student.name,
+        "by_point": choose(measured, GATES.model_copy(update={"confidence": "point"})).student.name,
         "sizes": sizes(measured, chosen.teacher),
         "ladder": climb(ladder, texts, truth, classes, read_yaml(ROOT / PARAMETERS_FILE)["prices"]["cpu_hour"]),
     }

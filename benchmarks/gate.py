@@ -3,9 +3,10 @@
 On sets that `benchmarks.compression` does not measure by (`benchmarks.gold_sets.OTHERS`), each through the same stages with the same
 parameters. Then, again and again, some held-out rows are drawn to choose by, and the rest is what the choice has not seen.
 
-- ``kept``: the mean share of the teacher's macro-F1 that the chosen one keeps on the rest; ``reached``: the share of draws in which it
-  keeps what the gate asked; ``passed``: the share in which any candidate passed the gate, else the best is looked at;
-- ``times``: its cost (bytes × ms), as a multiple of that of the cheapest candidate which keeps what was asked on all held-out rows.
+- ``passed``: the share of draws in which some candidate passed the gate. Where none does nothing is chosen, and the draw counts for
+  nothing else: ``kept``, the mean share of the teacher's macro-F1 that the chosen one keeps on the rest; ``reached``, the share of these
+  draws in which it keeps what the gate asked; ``times``, its cost (bytes × ms), as a multiple of that of the cheapest candidate which
+  keeps what was asked on all held-out rows (null where there is none).
 """
 
 import argparse
@@ -24,7 +25,7 @@ import numpy as np
 from benchmarks.compression import GATES, prepare
 from benchmarks.gold_sets import OTHERS, GoldSet, read_gold_set
 from training.artifact import read_card, served_bytes
-from training.choice import Choice, Confidence, Measured, choose, cost
+from training.choice import Choice, Confidence, Measured, best_teacher, choose, cost
 from training.evaluate import candidate_folders, round_figures
 from training.latency import speeds
 from training.quality import macro_f1, retained_interval
@@ -57,7 +58,7 @@ def scored(
     candidates: list[Measured], answers: dict[str, np.ndarray], truth: np.ndarray, rows: np.ndarray, classes: int
 ) -> list[Measured]:
     """Return the candidates as they do on some rows."""
-    teacher = next(each.name for each in candidates if each.role == "teacher")
+    teacher = best_teacher(candidates).name
     at, uncut = truth[rows], answers[teacher][rows]
     return [
         replace(
@@ -78,7 +79,7 @@ def study(
     candidates: list[Measured], answers: dict[str, np.ndarray], truth: np.ndarray, classes: int, draws: int
 ) -> dict[str, Any]:
     """Choose by rows drawn anew each time, and see what was chosen on the others."""
-    teacher = next(each.name for each in candidates if each.role == "teacher")
+    teacher = best_teacher(candidates).name
     prices = {each.name: cost(each) for each in candidates}
 
     def kept(name: str, rows: Iterable[int]) -> float:
@@ -88,7 +89,7 @@ def study(
     everything = range(len(truth))
     asked = GATES.retained_macro_f1
     able = [each.name for each in candidates if each.role == "student" and kept(each.name, everything) >= asked]
-    least = min((prices[name] for name in able), default=prices[teacher])
+    least = min((prices[name] for name in able), default=float("nan"))
     random, found = np.random.default_rng(1), {}
     for count in (count for count in ROWS if count <= len(truth) / 2):
         seen: dict[str, list[tuple[float, float, bool]]] = {each: [] for each in get_args(Confidence)}
@@ -99,20 +100,23 @@ def study(
                 name = choice.student.name
                 seen[confidence].append((kept(name, mixed[count:]), prices[name] / least, choice.passed))
         found[str(count)] = {confidence: summary(rows) for confidence, rows in seen.items()}
-        logger.info("%d rows: %s", count, json.dumps(found[str(count)]))
+        logger.info("%d rows: %s", count, json.dumps(round_figures(found[str(count)])))
     return {"held_out": len(truth), "candidates": len(candidates), "able": len(able), "rows": found}
 
 
-def summary(rows: list[tuple[float, float, bool]]) -> dict[str, float]:
-    """Return the means over the draws; of costs the geometric one, as they span orders of magnitude."""
-    shares, multiples, passed = (np.asarray(part, dtype=float) for part in zip(*rows, strict=True))
-    figures = {
-        "kept": float(shares.mean()),
-        "reached": float((shares >= GATES.retained_macro_f1).mean()),
-        "times": float(np.exp(np.log(multiples).mean())),
-        "passed": float(passed.mean()),
+def summary(rows: list[tuple[float, float, bool]]) -> dict[str, float | None]:
+    """Return the means over the draws in which something passed; of costs the geometric one, as they span orders of magnitude."""
+    chosen = np.asarray([(kept, multiple) for kept, multiple, passed in rows if passed]).reshape(-1, 2)
+    if not len(chosen):
+        return {"passed": 0.0, "kept": None, "reached": None, "times": None}
+    kept, multiples = chosen.T
+    times = float(np.exp(np.log(multiples).mean()))
+    return {
+        "passed": len(chosen) / len(rows),
+        "kept": float(kept.mean()),
+        "reached": float((kept >= GATES.retained_macro_f1).mean()),
+        "times": None if np.isnan(times) else times,
     }
-    return {key: round(value, 4) for key, value in figures.items()}
 
 
 def main() -> None:

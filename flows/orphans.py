@@ -10,6 +10,8 @@ from pathlib import Path
 
 import psutil
 
+from ledger.errors import ConfigurationError
+
 OWNER = "PRICECUT_FLOW"
 """The environment variable that names the process id of the run which started a server for itself."""
 EPHEMERAL = "PREFECT__SERVER_EPHEMERAL=1"
@@ -20,7 +22,7 @@ PORT_TAKEN = 3
 
 QUIET = {"PREFECT_LOGGING_ROOT_LEVEL": "CRITICAL"}
 """Set for this run's own server alone. What it is amid as it is told to stop it breaks off, which SQLAlchemy reports, with a
-traceback, to whoever reads the run's output (sqlalchemy 2.0 pool/base.py, _finalize_fairy); Prefect's own errors stay."""
+traceback, to whoever reads the run's output (sqlalchemy 2.0 pool/base.py, _finalize_fairy). Errors of Prefect's own loggers stay."""
 LOOK_EVERY = 0.5
 """Seconds between two looks whether it lives."""
 
@@ -48,14 +50,29 @@ def end_orphans() -> list[int]:
 
 @contextlib.contextmanager
 def server_kept() -> Iterator[None]:
-    """Start this run's own server, where none is named, and again where it has died: on its port, with its database."""
+    """Start this run's own server, where none is named, and again where it has died: on its port, with its database.
+
+    Raises
+    ------
+    ConfigurationError
+        If no server is named, and Prefect may start none.
+    """
     from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_EPHEMERAL_ENABLED
 
-    if not PREFECT_API_URL.value() and PREFECT_SERVER_EPHEMERAL_ENABLED.value():
+    if not PREFECT_API_URL.value():
+        if not PREFECT_SERVER_EPHEMERAL_ENABLED.value():
+            raise ConfigurationError(
+                "Prefect has no server: set PREFECT_API_URL to one, or PREFECT_SERVER_EPHEMERAL_ENABLED to true for one of the run's own"
+            )
         from prefect.server.api.server import SubprocessASGIServer
 
-        with _quiet():
+        added = {name: value for name, value in QUIET.items() if name not in os.environ}
+        os.environ.update(added)  # no other thread starts anything yet
+        try:
             SubprocessASGIServer().start()  # the one that Prefect's clients ask for
+        finally:
+            for name in added:
+                del os.environ[name]
     over = threading.Event()
     keeping = threading.Thread(target=_keep_server, args=(over,), daemon=True, name="pricecut-server")
     keeping.start()
@@ -74,19 +91,7 @@ def _keep_server(over: threading.Event) -> None:
             process = getattr(server, "server_process", None)
             if process is not None and server.running and process.poll() not in (None, PORT_TAKEN):
                 log.warning("this run's Prefect server has died (%s): starting it again", process.returncode)
-                with _quiet():
-                    server.server_process = server._run_uvicorn_command()
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    added = {name: value for name, value in QUIET.items() if name not in os.environ}
-    os.environ.update(added)
-    try:
-        yield
-    finally:
-        for name in added:
-            os.environ.pop(name, None)
+                server.server_process = server._run_uvicorn_command()
 
 
 def _lives(pid: int) -> bool:

@@ -14,6 +14,7 @@ from zlib import crc32
 
 import numpy as np
 
+from training.products import product
 from training.table_file import TableFile, read_table, rounded, table_bytes
 
 MULTIPLIER = np.uint32(0x9E3779B1)
@@ -129,7 +130,7 @@ def answer(bag: Bag) -> Answer:
                 vectors[number] = (weights @ table.take(rows, axis=0)) * count**-0.5
         if linear is None or hidden is None:
             return vectors + bias
-        return vectors @ linear + np.maximum(vectors, 0) @ hidden + bias
+        return product(vectors, linear) + product(np.maximum(vectors, 0), hidden) + bias
 
     return run
 

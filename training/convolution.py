@@ -11,12 +11,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from training.bag import Answer, Features, extractor
+from training.products import product
 from training.table_file import TableFile, read_table, rounded, table_bytes
-
-ONE_THREAD = 262_144
-"""Multiplications of one product up to which every OpenBLAS computes it where it is called (interface/gemm.c; that of NumPy 2.4 up to a
-million). Above, it wakes a thread a core whatever a model's ``threads`` says, and waits for them: 0.05 ms on an idle machine, 27 ms
-were seen where the other core was taken."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +54,6 @@ def answer(model: Convolution) -> Answer:
     extract, keys, table, edge = extractor(words_of(model.longest)), model.keys, model.table, model.window - 1
     filters, thresholds, linear, bias = (model.head[name] for name in ("filters", "thresholds", "linear", "bias"))
     width, last = table.shape[1], len(keys) - 1
-    at_once = max(ONE_THREAD // filters.size, 1)
 
     def run(texts: Sequence[str], _batch_size: int = 0) -> np.ndarray:
         found = np.empty((len(texts), len(thresholds)), dtype=np.float32)
@@ -69,9 +64,8 @@ def answer(model: Convolution) -> Answer:
             words = np.zeros((max(len(rows), 1) + 2 * edge, width), dtype=np.float32)
             words[edge : edge + len(rows)] = table.take(rows, axis=0)
             seen = sliding_window_view(words.ravel(), filters.shape[0])[::width]
-            highest = [(seen[at : at + at_once] @ filters).max(axis=0) for at in range(0, len(seen), at_once)]
-            found[number] = highest[0] if len(highest) == 1 else np.max(highest, axis=0)
-        return np.maximum(found + thresholds, 0) @ linear + bias
+            found[number] = product(seen, filters).max(axis=0)
+        return product(np.maximum(found + thresholds, 0), linear) + bias
 
     return run
 

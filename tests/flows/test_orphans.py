@@ -1,3 +1,4 @@
+import logging
 import os
 import signal
 import subprocess
@@ -9,7 +10,7 @@ import pytest
 
 from benchmarks.projects import FLOW, branches, environment, read_journal, write_project
 from benchmarks.victims import living
-from flows.orphans import end_orphans, own_what_starts
+from flows.orphans import QUIET, end_orphans, own_what_starts
 
 SERVER = "import subprocess, sys, time, os; p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(120)'], env={**os.environ, 'PREFECT__SERVER_EPHEMERAL': '1'}); print(p.pid, flush=True); time.sleep(120)"
 RUN = f"from flows.orphans import own_what_starts; own_what_starts(); {SERVER}"
@@ -70,15 +71,32 @@ with server_kept():
     print(any(entry == "PREFECT_LOGGING_ROOT_LEVEL=CRITICAL" for entry in Path(f"/proc/{server.pid}/environ").read_text().split(chr(0))))
     print("PREFECT_LOGGING_ROOT_LEVEL" in os.environ)
 """
+LEVELS = "import logging, prefect.main; print(logging.getLogger('sqlalchemy.pool').getEffectiveLevel(), logging.getLogger('prefect.server').getEffectiveLevel())"
 
 
-def test_a_runs_own_server_says_nothing_as_it_is_broken_off_and_the_run_itself_still_does(tmp_path):
-    env = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
-    env["PREFECT_HOME"] = str(tmp_path)
+def without_prefect(tmp_path, **more: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    return kept | {"PREFECT_HOME": str(tmp_path)} | more
+
+
+def test_a_runs_own_server_alone_is_started_quiet(tmp_path):
+    env = without_prefect(tmp_path)
     done = subprocess.run(
         [sys.executable, "-c", KEPT], env=env, capture_output=True, text=True, timeout=170, check=False
     )
     assert done.stdout.split() == ["True", "False"], done.stderr
+
+
+def test_what_is_quiet_is_not_prefect_itself(tmp_path):
+    env = without_prefect(tmp_path, PREFECT_SERVER_LOGGING_LEVEL="ERROR", **QUIET)
+    done = subprocess.run([sys.executable, "-c", LEVELS], env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(logging.CRITICAL), str(logging.ERROR)]
+
+
+def test_without_any_server_the_run_says_what_to_set(tmp_path):
+    env = without_prefect(tmp_path, PREFECT_SERVER_EPHEMERAL_ENABLED="false")
+    done = subprocess.run([sys.executable, "-c", KEPT], env=env, capture_output=True, text=True, check=False)
+    assert "ConfigurationError: Prefect has no server: set PREFECT_API_URL" in done.stderr
 
 
 def test_a_run_names_itself(monkeypatch):

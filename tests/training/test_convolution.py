@@ -49,15 +49,6 @@ def random_model(window: int = 3, seed: int = 0) -> Convolution:
 texts = st.lists(st.lists(st.sampled_from((*WORDS, "unseen")), max_size=12).map(" ".join), min_size=1, max_size=6)
 
 
-@given(texts=texts, at_once=st.integers(1, 20))
-def test_the_size_of_the_parts_that_are_multiplied_at_once_changes_nothing(texts: list[str], at_once: int):
-    model = random_model()
-    whole = answer(model)(texts, 1)
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("training.convolution.ONE_THREAD", at_once * model.head["filters"].size)
-        np.testing.assert_allclose(answer(model)(texts, 1), whole, atol=1e-5)
-
-
 @given(texts=texts, window=st.integers(1, 4))
 def test_training_sees_what_serving_answers(texts: list[str], window: int):
     model = random_model(window)
