@@ -31,6 +31,7 @@ from training.shape import Shape
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 LENGTH = 64
+COMPARED = 256
 EPOCHS, BATCH, RATE = 6, 32, 1.5e-4
 
 
@@ -39,9 +40,8 @@ def prepare(app: str, file: Path) -> None:
     from benchmarks.gold_sets import read_gold_set
     from labeling.checkpoint import resolve_checkpoint
     from training.backbone import load_backbone
-    from training.inference import predict_logits
     from training.teacher import plain_shape, plain_weights, split_teacher
-    from training.tokenization import encode, read_tokenizer
+    from training.tokenization import encode, pad, read_tokenizer
     from training.vocabulary import used_ids
 
     gold_set, checkpoint = read_gold_set(app), resolve_checkpoint("minilm")
@@ -52,21 +52,35 @@ def prepare(app: str, file: Path) -> None:
     shape, weights = plain_shape(teacher), plain_weights(teacher)
     weights["embedding/tokens"] = weights["embedding/tokens"][kept]
     weights["embedding/positions"] = weights["embedding/positions"][:LENGTH]
-    shape = replace(shape, vocabulary=len(kept), positions=LENGTH)
-    half: dict[str, Any] = {name: weight.astype(np.float16) for name, weight in weights.items()}
-    rows: dict[str, Any] = {}
-    for part, sequences in texts.items():
-        ids = np.zeros((len(sequences), LENGTH), dtype=np.int32)
-        for row, sequence in enumerate(sequences):
-            ids[row, : len(sequence)] = np.searchsorted(kept, sequence)[:LENGTH]
-        rows |= {
-            f"{part}_ids": ids.astype(np.int16),
-            f"{part}_labels": np.asarray(getattr(gold_set, part)[1], np.int16),
-        }
-    network = build(shape, {name: weight.astype(np.float32) for name, weight in half.items()})
-    rows["logits"] = predict_logits(network, list(rows["test_ids"][:256].astype(np.int32)))
-    settings = np.frombuffer(json.dumps(asdict(shape)).encode(), dtype=np.uint8)
-    np.savez_compressed(file, shape=settings, **rows, **{f"weight/{name}": weight for name, weight in half.items()})
+    whole = np.zeros(LENGTH, dtype=np.int32)  # one more text, so that all are padded to its length
+    rows = {
+        part: (np.searchsorted(kept, pad([*sequences, whole])[:-1]), np.asarray(getattr(gold_set, part)[1]))
+        for part, sequences in texts.items()
+    }
+    write_set(file, replace(shape, vocabulary=len(kept), positions=LENGTH), weights, rows["train"], rows["test"])
+
+
+def write_set(
+    file: Path, shape: Shape, weights: dict[str, np.ndarray], train: tuple[Any, Any], test: tuple[Any, Any]
+) -> None:
+    """Write a network in half precision, texts as padded token ids with their labels, and what TensorFlow answers to some."""
+    from training.inference import predict_logits
+
+    half: dict[str, Any] = {f"weight/{name}": weight.astype(np.float16) for name, weight in weights.items()}
+    network = build(shape, {name.partition("/")[2]: weight.astype(np.float32) for name, weight in half.items()})
+    (ids, labels), (test_ids, test_labels) = (
+        tuple(np.asarray(side, np.int16) for side in part) for part in (train, test)
+    )
+    np.savez_compressed(
+        file,
+        shape=np.frombuffer(json.dumps(asdict(shape)).encode(), dtype=np.uint8),
+        train_ids=ids,
+        train_labels=labels,
+        test_ids=test_ids,
+        test_labels=test_labels,
+        logits=predict_logits(network, list(test_ids[:COMPARED].astype(np.int32))),
+        **half,
+    )
 
 
 def fine_tune(shape: Shape, weights: dict[str, np.ndarray], data: Any, precision: str) -> dict[str, Any]:
@@ -75,9 +89,9 @@ def fine_tune(shape: Shape, weights: dict[str, np.ndarray], data: Any, precision
     keras.utils.set_random_seed(1)
     model = build(shape, weights)
     ids, labels = data["train_ids"].astype(np.int32), data["train_labels"].astype(np.int32)
-    clock = Clock()
+    clock, steps = Clock(), -(-len(ids) // BATCH)
     model.compile(
-        optimizer=adamw(RATE, EPOCHS * -(-len(ids) // BATCH), 0.1, 0.01),
+        optimizer=adamw(RATE, EPOCHS * steps, 0.1, 0.01),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     )
     history = model.fit(ids, labels, batch_size=BATCH, epochs=EPOCHS, shuffle=True, verbose=0, callbacks=[clock])
@@ -87,7 +101,7 @@ def fine_tune(shape: Shape, weights: dict[str, np.ndarray], data: Any, precision
         "accuracy": round(float((answers.argmax(axis=1) == data["test_labels"]).mean()), 4),
         "finite": bool(np.isfinite(history.history["loss"]).all() and np.isfinite(answers.astype(np.float32)).all()),
         "last_loss": round(float(history.history["loss"][-1]), 4),
-        "step_ms": round(float(np.median(clock.seconds[1:])) / -(-len(ids) // BATCH) * 1000, 3),
+        "step_ms": round(float(np.median(clock.seconds[1:])) / steps * 1000, 3),
     }
 
 
@@ -114,7 +128,7 @@ def measure(file: Path, rows: int | None) -> dict[str, Any]:
     shape = Shape(**json.loads(data["shape"].tobytes()))
     weights = {key[7:]: data[key].astype(np.float32) for key in data if key.startswith("weight/")}
     model = build(shape, weights)
-    seen = ops.convert_to_numpy(model(data["test_ids"][:256].astype(np.int32)))
+    seen = ops.convert_to_numpy(model(data["test_ids"][:COMPARED].astype(np.int32)))
     found = {precision: fine_tune(shape, weights, data, precision) for precision in PRECISIONS}
     return {
         "backend": keras.backend.backend(),

@@ -15,6 +15,7 @@ request, tokenizing included, one thread, the median, all classifiers in turn (`
 """
 
 import argparse
+import copy
 import json
 import logging
 import os
@@ -41,7 +42,7 @@ from labeling.training_set import read_training_set
 from ledger.parameters import PARAMETERS_FILE, read_yaml
 from ledger.places import Places
 from training.artifact import Card, read_card, served_bytes
-from training.choice import Measured, choose
+from training.choice import Confidence, Gates, Measured, choose
 from training.compress import write_candidate
 from training.evaluate import EvaluateParameters, candidate_folders, measure, round_figures
 from training.latency import speeds
@@ -82,18 +83,26 @@ OWN: dict[str, dict[str, dict[str, Any]]] = {
 }
 """Of one set: 77 intents need more steps, and these are in Albanian, which MiniLM does not know; the
 phrase bank's sentences are such that no student of three layers passes."""
-PARAMETERS = EvaluateParameters.model_validate(read_yaml(ROOT / PARAMETERS_FILE)["evaluate"])
-GATES = PARAMETERS.gates.model_copy(update={"confidence": "standard_error"})
-"""params.yaml's, and a standard error: sets that have only a hundred rows to choose by should not be judged by luck."""
+DOCUMENT = read_yaml(ROOT / PARAMETERS_FILE)
+PARAMETERS = EvaluateParameters.model_validate(DOCUMENT["evaluate"])
 REQUESTS = 300
 LARGEST = ("student", "litert", "float32")
+
+
+def gates(confidence: Confidence) -> Gates:
+    """Return params.yaml's gates, asked with another confidence."""
+    return PARAMETERS.gates.model_copy(update={"confidence": confidence})
+
+
+GATES = gates("standard_error")
+"""Sets that have only a hundred rows to choose by should not be judged by luck."""
 
 
 def prepare(name: str, gold_set: GoldSet, root: Path) -> Places:
     """Write a project with the set as its one app, and run the stages in it, those that have run before left out."""
     places = Places(name, root)
     write_gold_set(gold_set, places.training_set)
-    document = read_yaml(ROOT / PARAMETERS_FILE)
+    document = copy.deepcopy(DOCUMENT)
     for changes in (OVER, OWN.get(name, {})):
         for section, keys in changes.items():
             document[section] |= keys
@@ -221,9 +230,9 @@ def measure_set(name: str, root: Path, seed: int) -> dict[str, Any]:
     largest = (folders[whole], folders[whole.replace("float32", "int8")])
     ladder = rungs(named["teacher"], *largest, named["student"], named["chosen"])
     return report | {
-        "by_point": choose(measured, GATES.model_copy(update={"confidence": "point"})).student.name,
+        "by_point": choose(measured, gates("point")).student.name,
         "sizes": sizes(measured, chosen.teacher),
-        "ladder": climb(ladder, texts, truth, classes, read_yaml(ROOT / PARAMETERS_FILE)["prices"]["cpu_hour"]),
+        "ladder": climb(ladder, texts, truth, classes, DOCUMENT["prices"]["cpu_hour"]),
     }
 
 

@@ -15,24 +15,24 @@ import logging
 import os
 import sys
 import tempfile
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 
-from benchmarks.compression import GATES, prepare
+from benchmarks.compression import PARAMETERS, gates, prepare
 from benchmarks.gold_sets import OTHERS, GoldSet, read_gold_set
-from training.artifact import read_card, served_bytes
+from training.artifact import Card, read_card, served_bytes
 from training.choice import Choice, Confidence, Measured, best_teacher, choose, cost
 from training.evaluate import candidate_folders, round_figures
-from training.latency import speeds
+from training.latency import Speed, speeds
 from training.quality import macro_f1, retained_interval
 from training.runtime import load
 
 logger = logging.getLogger(__name__)
 
+ASKED = PARAMETERS.gates.retained_macro_f1
 ROWS = (60, 120, 250, 500)
 REQUESTS = 100
 
@@ -44,14 +44,17 @@ def answer(name: str, gold_set: GoldSet, root: Path) -> tuple[list[Measured], di
     classifiers = {each: load(folder, 1) for each, folder in folders.items()}
     texts = gold_set.test[0]
     speed = speeds(classifiers, texts, REQUESTS)
-    found = []
-    for each, folder in folders.items():
-        card, fast = read_card(folder), speed[each]
-        weighs = served_bytes(folder, card)
-        unknown: dict[str, Any] = {"accuracy": 0.0, "macro_f1": 0.0, "accuracy_interval": [], "macro_f1_interval": []}
-        about = (each, card.role, card.format, card.precision, weighs, fast.latency_ms, fast.texts_per_s)
-        found.append(Measured(*about, **unknown))
+    found = [
+        unscored(read_card(folder), served_bytes(folder, read_card(folder)), speed[each])
+        for each, folder in folders.items()
+    ]
     return found, {each: classifier.predict(texts).argmax(axis=1) for each, classifier in classifiers.items()}
+
+
+def unscored(card: Card, weighs: int, fast: Speed) -> Measured:
+    """Return a candidate of which all is known but how well it does."""
+    about = (card.name, card.role, card.format, card.precision, weighs, fast.latency_ms, fast.texts_per_s)
+    return Measured(*about, accuracy=0.0, macro_f1=0.0, accuracy_interval=[], macro_f1_interval=[])
 
 
 def scored(
@@ -72,7 +75,7 @@ def scored(
 
 def choices(candidates: list[Measured]) -> dict[str, Choice]:
     """Return what is chosen under each confidence."""
-    return {each: choose(candidates, GATES.model_copy(update={"confidence": each})) for each in get_args(Confidence)}
+    return {each: choose(candidates, gates(each)) for each in get_args(Confidence)}
 
 
 def study(
@@ -82,39 +85,38 @@ def study(
     teacher = best_teacher(candidates).name
     prices = {each.name: cost(each) for each in candidates}
 
-    def kept(name: str, rows: Iterable[int]) -> float:
-        at = np.asarray(rows)
-        return macro_f1(truth[at], answers[name][at], classes) / macro_f1(truth[at], answers[teacher][at], classes)
+    def kept(name: str, rows: np.ndarray) -> float:
+        ours, uncut = (macro_f1(truth[rows], answers[each][rows], classes) for each in (name, teacher))
+        return ours / uncut
 
-    everything = range(len(truth))
-    asked = GATES.retained_macro_f1
-    able = [each.name for each in candidates if each.role == "student" and kept(each.name, everything) >= asked]
+    everything = np.arange(len(truth))
+    able = [each.name for each in candidates if each.role == "student" and kept(each.name, everything) >= ASKED]
     least = min((prices[name] for name in able), default=float("nan"))
     random, found = np.random.default_rng(1), {}
     for count in (count for count in ROWS if count <= len(truth) / 2):
-        seen: dict[str, list[tuple[float, float, bool]]] = {each: [] for each in get_args(Confidence)}
+        seen: dict[str, list[tuple[float, float]]] = {each: [] for each in get_args(Confidence)}
         for _ in range(draws):
             mixed = random.permutation(len(truth))
             measured = scored(candidates, answers, truth, mixed[:count], classes)
             for confidence, choice in choices(measured).items():
-                name = choice.student.name
-                seen[confidence].append((kept(name, mixed[count:]), prices[name] / least, choice.passed))
-        found[str(count)] = {confidence: summary(rows) for confidence, rows in seen.items()}
+                if choice.passed:
+                    name = choice.student.name
+                    seen[confidence].append((kept(name, mixed[count:]), prices[name] / least))
+        found[str(count)] = {confidence: summary(passing, draws) for confidence, passing in seen.items()}
         logger.info("%d rows: %s", count, json.dumps(round_figures(found[str(count)])))
     return {"held_out": len(truth), "candidates": len(candidates), "able": len(able), "rows": found}
 
 
-def summary(rows: list[tuple[float, float, bool]]) -> dict[str, float | None]:
-    """Return the means over the draws in which something passed; of costs the geometric one, as they span orders of magnitude."""
-    chosen = np.asarray([(kept, multiple) for kept, multiple, passed in rows if passed]).reshape(-1, 2)
-    if not len(chosen):
+def summary(passing: list[tuple[float, float]], draws: int) -> dict[str, float | None]:
+    """Return the share of draws in which something passed, and the means over these; of costs the geometric one, as they span orders."""
+    if not passing:
         return {"passed": 0.0, "kept": None, "reached": None, "times": None}
-    kept, multiples = chosen.T
+    kept, multiples = np.asarray(passing).T
     times = float(np.exp(np.log(multiples).mean()))
     return {
-        "passed": len(chosen) / len(rows),
+        "passed": len(passing) / draws,
         "kept": float(kept.mean()),
-        "reached": float((kept >= GATES.retained_macro_f1).mean()),
+        "reached": float((kept >= ASKED).mean()),
         "times": None if np.isnan(times) else times,
     }
 
@@ -137,7 +139,7 @@ def main() -> None:
             candidates, answers = answer(name, gold_set, root)
             truth = np.asarray(gold_set.test[1])
             results[name] = study(candidates, answers, truth, len(gold_set.labels), arguments.draws)
-    sys.stdout.write(json.dumps(round_figures({"asked": GATES.retained_macro_f1, "sets": results})) + "\n")
+    sys.stdout.write(json.dumps(round_figures({"asked": ASKED, "sets": results})) + "\n")
 
 
 if __name__ == "__main__":

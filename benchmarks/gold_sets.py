@@ -48,23 +48,28 @@ def read_gold_set(name: str) -> GoldSet:
     Of OTHERS, three fifths of all rows are test: the department of a clothes review, a Hausa headline's topic, SemEval's relations.
     """
     folder = public_data(name) / name
-    labels: tuple[str, ...]
     if name == "financial_phrasebank":
         lines = (folder / "Sentences_50Agree.txt").read_text("latin-1").splitlines()
         labels = ("negative", "neutral", "positive")
         first = {text: labels.index(label) for text, _, label in (line.rpartition("@") for line in lines) if text}
-        train, test = divide((list(first), list(first.values())), TEST, seed=0)
-        return GoldSet(labels, *divide(train, CHOICE, seed=1), test)
-    if name in OTHERS:
-        labels, rows = _read_other(name, folder)
-        learned, test = divide(rows, HELD_OUT, seed=0)
-        return GoldSet(labels, *divide(learned, CHOICE, seed=1), test)
+        return _divided(labels, (list(first), list(first.values())), TEST)
+    if name == "clothing_reviews":
+        return _divided(*_read_reviews(folder / "reviews.csv"), HELD_OUT)
     if name == "banking77":
-        labels = tuple(json.loads((folder / "categories.json").read_text("utf-8")))
-        train, test = (_read_csv(folder / f"{part}.csv", labels) for part in ("train", "test"))
-        return GoldSet(labels, *divide(train, CHOICE, seed=1), test)
-    labels = tuple(json.loads((folder / "label.json").read_text("utf-8")).values())
-    return GoldSet(labels, *(_read_wrench(folder / f"{part}.json") for part in ("train", "valid", "test")))
+        intents = tuple(json.loads((folder / "categories.json").read_text("utf-8")))
+        train, test = (_read_csv(folder / f"{part}.csv", intents) for part in ("train", "test"))
+        return GoldSet(intents, *divide(train, CHOICE, seed=1), test)
+    names = tuple(json.loads((folder / "label.json").read_text("utf-8")).values())
+    parts = [_read_wrench(folder / f"{part}.json") for part in ("train", "valid", "test")]
+    if name in OTHERS:
+        rows = ([text for texts, _ in parts for text in texts], [number for _, numbers in parts for number in numbers])
+        return _divided(names, rows, HELD_OUT)
+    return GoldSet(names, *parts)
+
+
+def _divided(labels: tuple[str, ...], rows: Texts, test: float) -> GoldSet:
+    learned, held_out = divide(rows, test, seed=0)
+    return GoldSet(labels, *divide(learned, CHOICE, seed=1), held_out)
 
 
 def divide(rows: Texts, share: float, seed: int) -> tuple[Texts, Texts]:
@@ -90,18 +95,13 @@ def write_gold_set(gold_set: GoldSet, path: Path) -> None:
     write_training_set(TrainingSet(gold_set.labels, pl.DataFrame(rows, schema=COLUMNS, orient="row")), path)
 
 
-def _read_other(name: str, folder: Path) -> tuple[tuple[str, ...], Texts]:
-    if name == "clothing_reviews":
-        with (folder / "reviews.csv").open(encoding="utf-8-sig", newline="") as file:
-            said = [(row["ReviewText"], row["DepartmentName"]) for row in csv.DictReader(file)]
-        said = [(text, label) for text, label in said if text and label]
-        counts = Counter(label for _, label in said)
-        names = tuple(sorted(label for label, count in counts.items() if count >= FEWEST))
-        said = [(text, label) for text, label in said if label in names]
-        return names, ([text for text, _ in said], [names.index(label) for _, label in said])
-    names = tuple(json.loads((folder / "label.json").read_text("utf-8")).values())
-    parts = [_read_wrench(folder / f"{part}.json") for part in ("train", "valid", "test")]
-    return names, ([text for part in parts for text in part[0]], [label for part in parts for label in part[1]])
+def _read_reviews(path: Path) -> tuple[tuple[str, ...], Texts]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = [(row["ReviewText"], row["DepartmentName"]) for row in csv.DictReader(file)]
+    counts = Counter(label for text, label in rows if text and label)
+    names = tuple(sorted(label for label, count in counts.items() if count >= FEWEST))
+    kept = [(text, names.index(label)) for text, label in rows if text and label in names]
+    return names, ([text for text, _ in kept], [label for _, label in kept])
 
 
 def _read_csv(path: Path, labels: tuple[str, ...]) -> Texts:

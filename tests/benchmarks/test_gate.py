@@ -2,14 +2,15 @@
 
 import numpy as np
 
-from benchmarks.gate import study
+from benchmarks.gate import study, unscored
+from training.artifact import Card
 from training.choice import Measured
-
-UNKNOWN = {"accuracy": 0.0, "macro_f1": 0.0, "accuracy_interval": [], "macro_f1_interval": []}
+from training.latency import Speed
 
 
 def candidate(name: str, role: str, size: int) -> Measured:
-    return Measured(name, role, "litert", "float32", size, 1.0, 100.0, **UNKNOWN)
+    card = Card.model_construct(name=name, role=role, format="litert", precision="float32")
+    return unscored(card, size, Speed(1.0, 1.0, 100.0, None))
 
 
 def test_a_cheap_candidate_of_luck_is_chosen_less_often_the_surer_the_gate():
